@@ -1,0 +1,114 @@
+/** One way to parse arguments, print, report errors and choose exit codes (SPEC of the commands: README). */
+import { Command, CommanderError, Option } from 'commander'
+import { ZtError } from './core/errors.ts'
+import { commit, version } from './version.ts'
+
+export { Command, Option }
+
+/** A result: goes to stdout. */
+export function print(line = ''): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** Talk: goes to stderr. */
+export function say(line = ''): void {
+  process.stderr.write(`${line}\n`)
+}
+
+/** True where colours and moving bars are welcome on stderr. */
+export const interactive = (): boolean => process.stderr.isTTY === true
+
+const colourful = (stream: NodeJS.WriteStream): boolean =>
+  stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb'
+
+const paint =
+  (code: number) =>
+  (text: string, stream: NodeJS.WriteStream = process.stdout): string =>
+    colourful(stream) ? `\x1b[${code}m${text}\x1b[0m` : text
+
+export const red = paint(31)
+export const green = paint(32)
+export const yellow = paint(33)
+export const bold = paint(1)
+export const dim = paint(2)
+
+/** A root command with the conventions every entry shares. */
+export function command(name: string, summary: string, examples: string[] = []): Command {
+  const cmd = new Command(name)
+    .description(summary)
+    .version(`${name} ${version} (${commit})`, '--version', 'print version and commit')
+    .helpOption('-h, --help', 'print help')
+    .option('--debug', 'print stack traces')
+    .showSuggestionAfterError(true)
+    .configureOutput({ outputError: () => undefined }) // runMain prints it in the one format
+    .exitOverride()
+  if (examples.length > 0)
+    cmd.addHelpText('after', `\nExamples:\n${examples.map(line => `  $ ${line}`).join('\n')}\n`)
+  return cmd
+}
+
+const cleanups = new Set<() => void | Promise<void>>()
+
+/** Runs `cleanup` when the process ends by any road, Ctrl-C and SIGTERM included. Returns a way to forget it. */
+export function onExit(cleanup: () => void | Promise<void>): () => void {
+  cleanups.add(cleanup)
+  return () => cleanups.delete(cleanup)
+}
+
+async function runCleanups(): Promise<void> {
+  const pending = [...cleanups].reverse()
+  cleanups.clear()
+  for (const cleanup of pending) await cleanup()
+}
+
+function report(name: string, thrown: unknown, debug: boolean): number {
+  if (thrown instanceof CommanderError) {
+    if (thrown.exitCode === 0) return 0
+    say(`${name}: error: ${thrown.message.replace(/^error: /, '').replace(/\n+/g, ' ')}`)
+    say(`hint: ${name} --help`)
+    return 2
+  }
+  const error = thrown instanceof ZtError ? thrown : unexpected(thrown)
+  say(`${name}: error: ${error.message}`)
+  if (error.hint) say(`hint: ${error.hint}`)
+  if (debug) for (let e: unknown = error; e instanceof Error; e = e.cause) say(e.stack)
+  return error.exitCode
+}
+
+function unexpected(thrown: unknown): ZtError {
+  const code = (thrown as { code?: unknown } | null)?.code
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  if (code === 'ENOSPC')
+    return new ZtError('DISK_FULL', message, { hint: 'free some space and run it again', cause: thrown })
+  if (code === 'EACCES' || code === 'EPERM') return new ZtError('PERMISSION', message, { cause: thrown })
+  if (typeof code === 'string' && /^E[A-Z]+$/.test(code)) return new ZtError('IO', message, { cause: thrown })
+  return new ZtError('INTERNAL', message, {
+    hint: 'run it again with --debug and report what it prints',
+    cause: thrown,
+  })
+}
+
+/** Runs a command line to its end: parses, acts, cleans up, exits with the documented code. */
+export async function runMain(cmd: Command, argv: string[] = process.argv): Promise<never> {
+  const debug = argv.includes('--debug')
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)
+    process.once(signal, () => {
+      say(`${cmd.name()}: interrupted`)
+      runCleanups().finally(() => process.exit(code))
+    })
+  process.stdout.on('error', error => {
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0) // the reader (head, less) has gone
+  })
+  let exitCode: number
+  try {
+    await cmd.parseAsync(argv)
+    exitCode = typeof process.exitCode === 'number' ? process.exitCode : 0
+  } catch (thrown) {
+    exitCode = report(cmd.name(), thrown, debug)
+  }
+  await runCleanups()
+  process.exit(exitCode)
+}

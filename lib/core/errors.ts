@@ -1,0 +1,60 @@
+/**
+ * Every error a command can end with. The value is the process's exit code:
+ * 1 a check or verification failed, 2 usage, 3 could not run.
+ */
+export const exitCodes = {
+  VERIFY_FAILED: 1,
+  DRIFT: 1,
+  BAD_SIGNATURE: 1,
+  BAD_MAC: 1,
+  DECRYPT_FAILED: 1,
+  BAD_COMMITMENT: 1,
+  PLANTED_KEY: 1,
+  STALE_ROW: 1,
+  CONFLICT: 1,
+  REFUSED: 1,
+  USAGE: 2,
+  BAD_INPUT: 2,
+  BAD_FORMAT: 2,
+  NEWER_FORMAT: 2,
+  BAD_LENGTH: 2,
+  BAD_PASSPHRASE: 3,
+  NOT_FOUND: 3,
+  PERMISSION: 3,
+  LOCKED: 3,
+  IO: 3,
+  DISK_FULL: 3,
+  UNREACHABLE: 3,
+  TLS: 3,
+  DENIED: 3,
+  KMS: 3,
+  MYSQL: 3,
+  WORM: 3,
+  MISSING_TOOL: 3,
+  INTERRUPTED: 3,
+  INTERNAL: 3,
+} as const satisfies Record<string, 1 | 2 | 3>
+
+export type ErrorCode = keyof typeof exitCodes
+
+/** An error meant for a person: what and where in the message, what to do in the hint. Never a secret in either. */
+export class ZtError extends Error {
+  override readonly name = 'ZtError'
+  readonly code: ErrorCode
+  readonly hint: string | undefined
+
+  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.hint = options.hint
+  }
+
+  get exitCode(): 1 | 2 | 3 {
+    return exitCodes[this.code]
+  }
+}
+
+/** The message of anything thrown, for use inside another message. */
+export function reason(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}
