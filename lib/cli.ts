@@ -1,8 +1,10 @@
 /** One way to parse arguments, print, report errors and choose exit codes (SPEC of the commands: README). */
 import { Command, CommanderError, Option } from 'commander'
 import { ZtError } from './core/errors.ts'
+import { runCleanups } from './edge/cleanup.ts'
 import { commit, version } from './version.ts'
 
+export { onExit } from './edge/cleanup.ts'
 export { Command, Option }
 
 /** A result: goes to stdout. */
@@ -45,20 +47,6 @@ export function command(name: string, summary: string, examples: string[] = []):
   if (examples.length > 0)
     cmd.addHelpText('after', `\nExamples:\n${examples.map(line => `  $ ${line}`).join('\n')}\n`)
   return cmd
-}
-
-const cleanups = new Set<() => void | Promise<void>>()
-
-/** Runs `cleanup` when the process ends by any road, Ctrl-C and SIGTERM included. Returns a way to forget it. */
-export function onExit(cleanup: () => void | Promise<void>): () => void {
-  cleanups.add(cleanup)
-  return () => cleanups.delete(cleanup)
-}
-
-async function runCleanups(): Promise<void> {
-  const pending = [...cleanups].reverse()
-  cleanups.clear()
-  for (const cleanup of pending) await cleanup()
 }
 
 function report(name: string, thrown: unknown, debug: boolean): number {
@@ -109,6 +97,6 @@ export async function runMain(cmd: Command, argv: string[] = process.argv): Prom
   } catch (thrown) {
     exitCode = report(cmd.name(), thrown, debug)
   }
-  await runCleanups()
+  for (const thrown of await runCleanups()) exitCode = report(cmd.name(), thrown, debug)
   process.exit(exitCode)
 }
