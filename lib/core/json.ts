@@ -1,0 +1,44 @@
+/** JSON with one spelling: what parses re-prints to the same bytes (SPEC §1.1). */
+import type { z } from 'zod'
+import { type Bytes, fromUtf8 } from './bytes.ts'
+import { reason, ZtError } from './errors.ts'
+
+/**
+ * A value from its canonical JSON, whose members stand in the schema's order. Refuses other spellings, unknown,
+ * missing and duplicate members, and anything longer than `maxBytes`: the length comes from whoever wrote the file.
+ * @throws BAD_FORMAT, NEWER_FORMAT
+ */
+export function parseCanonical<S extends z.ZodType>(
+  source: Bytes | string,
+  schema: S,
+  what: string,
+  { maxBytes = 1 << 24, newline = false }: { maxBytes?: number; newline?: boolean } = {},
+): z.output<S> {
+  if (source.length > maxBytes) throw new ZtError('BAD_FORMAT', `${what}: longer than ${maxBytes} bytes`)
+  const text = typeof source === 'string' ? source : fromUtf8(source, what)
+  let raw: unknown
+  try {
+    raw = JSON.parse(text)
+  } catch (cause) {
+    throw new ZtError('BAD_FORMAT', `${what}: not JSON: ${reason(cause)}`, { cause })
+  }
+  const version = (raw as { v?: unknown } | null)?.v
+  if (typeof version === 'number' && version > 1)
+    throw new ZtError('NEWER_FORMAT', `${what}: format version ${version}, this program knows 1`, {
+      hint: 'use a newer release of this program',
+    })
+  const parsed = schema.safeParse(raw)
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]
+    const where = issue?.path.length ? ` at ${issue.path.join('.')}` : ''
+    throw new ZtError('BAD_FORMAT', `${what}: ${issue?.message ?? 'does not match its schema'}${where}`)
+  }
+  if (formatCanonical(parsed.data, newline) !== text)
+    throw new ZtError('BAD_FORMAT', `${what}: not in canonical form (order or spelling of members)`)
+  return parsed.data
+}
+
+/** The canonical text of a value whose members stand in the schema's order. */
+export function formatCanonical(value: unknown, newline = false): string {
+  return newline ? `${JSON.stringify(value)}\n` : JSON.stringify(value)
+}
