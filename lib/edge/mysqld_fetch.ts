@@ -1,0 +1,232 @@
+/** Finds a real MySQL on this machine, or fetches one from Debian's packages into a cache of this project's own. */
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { delimiter, dirname, join } from 'node:path'
+import { reason, ZtError } from '../core/errors.ts'
+import { onExit } from './cleanup.ts'
+import { fileError } from './file_error.ts'
+import { lockDir } from './lock.ts'
+import { debianMirrors, downloadPackages } from './mysqld_apt.ts'
+import { run } from './mysqld_process.ts'
+
+/** A MySQL server and its stock client, both of `version` (as `9.7.4-2`). */
+export interface MysqlPrograms {
+  mysqld: string
+  mysql: string
+  version: string
+  from: 'MYSQLD' | 'PATH' | 'cache'
+}
+
+const oldest = [8, 4] as const
+const chooseHint = 'set MYSQLD=/path/to/mysqld to a MySQL server of 8.4 or later'
+
+const tell = (line: string): void => {
+  process.stderr.write(`mysql: ${line}\n`)
+}
+
+/** The cache folder: `ZT_CACHE`, else `.cache` in the repository, which git ignores. */
+export function cacheFolder(): string {
+  return process.env.ZT_CACHE || join(dirname(dirname(import.meta.dirname)), '.cache')
+}
+
+/** The version of `mysqld --version`'s one line, or why that server will not do. */
+export function parseServerVersion(line: string): { version: string } | { refused: string } {
+  const found = /\bVer ((\d+)\.(\d+)\.\d+[\w.+~-]*)/.exec(line)
+  if (!found) return { refused: 'does not print a MySQL version' }
+  const [, version = '', major, minor] = found
+  if (/mariadb/i.test(line)) return { refused: `is MariaDB ${version}, not MySQL` }
+  if (Number(major) < oldest[0] || (Number(major) === oldest[0] && Number(minor) < oldest[1]))
+    return { refused: `is MySQL ${version}, older than ${oldest.join('.')}` }
+  return { version }
+}
+
+async function judge(mysqld: string): Promise<{ version: string } | { refused: string }> {
+  if (!existsSync(mysqld)) return { refused: 'does not exist' }
+  try {
+    const { code, stdout, stderr } = await run([mysqld, '--no-defaults', '--version'])
+    if (code !== 0) return { refused: `does not run: ${stderr.trim().split('\n')[0]}` }
+    return parseServerVersion(stdout)
+  } catch (thrown) {
+    return { refused: `does not run: ${reason(thrown)}` }
+  }
+}
+
+/** The stock client of a server: beside it, in its prefix, else on PATH. */
+function clientOf(mysqld: string): string {
+  const folder = dirname(mysqld)
+  const beside = [join(folder, 'mysql'), join(dirname(folder), 'bin', 'mysql')].find(path => existsSync(path))
+  const client = beside ?? Bun.which('mysql')
+  if (client) return client
+  throw new ZtError('MISSING_TOOL', `no mysql client beside ${mysqld}, nor on PATH`, {
+    hint: 'install the mysql client of that server',
+  })
+}
+
+function cached(folder: string): MysqlPrograms | undefined {
+  if (!existsSync(folder)) return undefined
+  const versions = readdirSync(folder).filter(name => existsSync(join(folder, name, 'bin', 'mysqld')))
+  const version = versions
+    .filter(name => !name.startsWith('.'))
+    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+    .at(-1)
+  if (version === undefined) return undefined
+  const bin = join(folder, version, 'bin')
+  return { mysqld: join(bin, 'mysqld'), mysql: join(bin, 'mysql'), version, from: 'cache' }
+}
+
+async function search(): Promise<MysqlPrograms> {
+  const named = process.env.MYSQLD
+  if (named) {
+    const verdict = await judge(named)
+    if ('version' in verdict)
+      return { mysqld: named, mysql: clientOf(named), version: verdict.version, from: 'MYSQLD' }
+    throw new ZtError('MISSING_TOOL', `MYSQLD=${named}: ${verdict.refused}`, {
+      hint: `${chooseHint}, or unset it to have one found or fetched`,
+    })
+  }
+  const skipped: string[] = []
+  for (const folder of new Set((process.env.PATH ?? '').split(delimiter))) {
+    const mysqld = join(folder || '.', 'mysqld')
+    if (!existsSync(mysqld)) continue
+    const verdict = await judge(mysqld)
+    if ('version' in verdict)
+      return { mysqld, mysql: clientOf(mysqld), version: verdict.version, from: 'PATH' }
+    skipped.push(`${mysqld} ${verdict.refused}`)
+  }
+  const folder = join(cacheFolder(), 'mysql')
+  const there = cached(folder)
+  if (there) return there
+  for (const line of skipped) tell(`${line}: skipped`)
+  try {
+    return await fetchInto(folder)
+  } catch (thrown) {
+    const why = [...skipped, reason(thrown)].join('; ')
+    throw new ZtError('MISSING_TOOL', `no MySQL server to be had: ${why}`, {
+      hint: chooseHint,
+      cause: thrown,
+    })
+  }
+}
+
+let found: { key: string; programs: Promise<MysqlPrograms> } | undefined
+
+/**
+ * A MySQL server of 8.4 or later: `MYSQLD`, else `mysqld` on PATH, else the cache, else fetched into the cache.
+ * @throws MISSING_TOOL with every reason, and a hint that names MYSQLD
+ */
+export function findMysql(): Promise<MysqlPrograms> {
+  const key = JSON.stringify([process.env.MYSQLD, process.env.PATH, cacheFolder()])
+  if (found?.key !== key) {
+    const programs = search()
+    found = { key, programs }
+    programs.catch(() => {
+      found = undefined // the next caller may have better luck
+    })
+  }
+  return found.programs
+}
+
+/** The stock `mysql` client that belongs to the server found: a command to append arguments to. */
+export async function mysqlClientCommand(): Promise<string[]> {
+  return [(await findMysql()).mysql]
+}
+
+/** Takes the folder's lock, waiting while another process holds it. */
+export async function waitForLock(folder: string, what: string): Promise<() => void> {
+  for (let told = false; ; told = true) {
+    try {
+      return lockDir(folder)
+    } catch (thrown) {
+      if (!(thrown instanceof ZtError) || thrown.code !== 'LOCKED') throw thrown
+      if (!told) tell(`waiting for another process that ${what}`)
+      await Bun.sleep(200)
+    }
+  }
+}
+
+export function makeCache(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true })
+  } catch (thrown) {
+    const error = fileError(thrown, folder, 'cache')
+    throw new ZtError(error.code, error.message, { hint: 'set ZT_CACHE to a folder of yours', cause: thrown })
+  }
+}
+
+async function fetchInto(folder: string): Promise<MysqlPrograms> {
+  makeCache(folder)
+  const release = await waitForLock(folder, 'fetches MySQL')
+  try {
+    const there = cached(folder) // fetched by whom we waited for
+    if (there) return there
+    for (const name of readdirSync(folder))
+      if (name.startsWith('.fetch-')) rmSync(join(folder, name), { recursive: true }) // a killed run's
+    const temp = mkdtempSync(join(folder, '.fetch-'))
+    const remove = () => rmSync(temp, { recursive: true, force: true })
+    const forget = onExit(remove)
+    try {
+      return await fetchPrefix(folder, temp)
+    } finally {
+      forget()
+      remove()
+    }
+  } finally {
+    release()
+  }
+}
+
+async function fetchPrefix(folder: string, temp: string): Promise<MysqlPrograms> {
+  const began = Date.now()
+  const debs = await downloadPackages(
+    await debianMirrors(),
+    ['mysql-server-core', 'mysql-client-core'],
+    join(temp, 'apt'),
+    tell,
+  )
+  const prefix = join(temp, 'prefix')
+  mkdirSync(prefix)
+  tell(`unpacking ${debs.length} packages`)
+  for (const deb of debs) {
+    const { code, stderr } = await run(['dpkg', '-x', deb, prefix])
+    if (code !== 0) throw new ZtError('IO', `cannot unpack ${deb}: ${stderr.trim()}`)
+  }
+  for (const name of ['doc', 'man', 'locale'])
+    rmSync(join(prefix, 'usr', 'share', name), { recursive: true, force: true })
+  await writeWrappers(prefix)
+  const verdict = await judge(join(prefix, 'bin', 'mysqld'))
+  if ('refused' in verdict) throw new ZtError('MISSING_TOOL', `Debian's mysqld ${verdict.refused}`)
+  const home = join(folder, verdict.version)
+  chmodSync(prefix, 0o755)
+  renameSync(prefix, home)
+  tell(`MySQL ${verdict.version} is ready in ${home} (${Math.round((Date.now() - began) / 1000)} s)`)
+  const bin = join(home, 'bin')
+  return {
+    mysqld: join(bin, 'mysqld'),
+    mysql: join(bin, 'mysql'),
+    version: verdict.version,
+    from: 'cache',
+  }
+}
+
+/** `bin/*` of a prefix: each starts a program by the prefix's own loader, as this system's C library may be older. */
+async function writeWrappers(prefix: string): Promise<void> {
+  const usrLib = join(prefix, 'usr', 'lib')
+  const triplet = readdirSync(usrLib).find(name => existsSync(join(usrLib, name, 'libc.so.6')))
+  const loaderIn = (folder: string) => readdirSync(folder).find(name => /^ld-linux.*\.so\.\d+$/.test(name))
+  if (triplet === undefined) throw new ZtError('IO', 'the packages hold no C library')
+  const inTriplet = loaderIn(join(usrLib, triplet))
+  const loader = inTriplet ? `${triplet}/${inTriplet}` : loaderIn(usrLib)
+  if (loader === undefined) throw new ZtError('IO', 'the packages hold no loader')
+  const wrapper = (program: string, after = '') => `#!/bin/sh
+here=$(dirname "$(dirname "$(readlink -f "$0")")")
+exec "$here/usr/lib/${loader}" --library-path "$here/usr/lib/${triplet}" "$here/usr/${program}" "$@"${after}
+`
+  const serverPaths =
+    ' \\\n  --basedir="$here/usr" --lc-messages-dir="$here/usr/share/mysql" --plugin-dir="$here/usr/lib/mysql/plugin"'
+  const bin = join(prefix, 'bin')
+  mkdirSync(bin, { mode: 0o755 })
+  const programs = { mysqld: wrapper('sbin/mysqld', serverPaths) } as Record<string, string>
+  for (const name of ['mysql', 'mysqladmin', 'mysqldump', 'mysqlbinlog'])
+    programs[name] = wrapper(`bin/${name}`)
+  for (const [name, text] of Object.entries(programs)) await writeFile(join(bin, name), text, { mode: 0o755 })
+}
