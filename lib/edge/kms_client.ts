@@ -1,0 +1,80 @@
+/** The real client, wired for Google or for the emulator. Loads its library (tens of megabytes) only when called. */
+import type { KeyManagementServiceClient } from '@google-cloud/kms'
+import { reason, ZtError } from '../core/errors.ts'
+import { kmsError } from './kms_call.ts'
+import type { KmsConfig } from './kms_config.ts'
+
+/** A client that has not connected yet. */
+export async function makeClient(config: KmsConfig): Promise<KeyManagementServiceClient> {
+  // Set, it makes the client's libraries print every request: plaintext and tokens on stderr.
+  delete process.env.GOOGLE_SDK_NODE_LOGGING
+  const { KeyManagementServiceClient } = await import('@google-cloud/kms')
+  const base = {
+    fallback: false,
+    // The record says gcp-kms, which is this one and not what GOOGLE_CLOUD_UNIVERSE_DOMAIN names.
+    universeDomain: 'googleapis.com',
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 1_000,
+    'grpc.max_receive_message_length': 1 << 20,
+  }
+  if (config.provider === 'gcp-kms') return new KeyManagementServiceClient(base)
+  const [{ credentials }, { PassThroughClient }] = await Promise.all([
+    import('@grpc/grpc-js'),
+    import('google-auth-library'),
+  ])
+  return new KeyManagementServiceClient({
+    ...base,
+    apiEndpoint: config.host,
+    port: config.port,
+    sslCreds: credentials.createInsecure(),
+    authClient: new PassThroughClient(), // without it a metadata server is looked for
+    'grpc.enable_http_proxy': 0, // https_proxy must not carry a loopback call elsewhere
+  })
+}
+
+const credentialsHint =
+  'run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a credentials file'
+
+/**
+ * Finds the credentials and prepares the channel, within `connectMs`. Returns whether a connection stands, to be asked
+ * at any time. @throws DENIED where there are no credentials, UNREACHABLE where the search takes too long
+ */
+export async function prepareClient(
+  client: KeyManagementServiceClient,
+  config: KmsConfig,
+  connectMs: number,
+): Promise<() => boolean> {
+  const action = `kms: connect to ${config.endpoint}`
+  let timer: Timer | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const message = `${action}: no credentials were found within ${connectMs} ms`
+      reject(new ZtError('UNREACHABLE', message, { hint: credentialsHint }))
+    }, connectMs)
+  })
+  try {
+    const stub: unknown = await Promise.race([client.initialize(), late])
+    if (!hasChannel(stub)) throw new ZtError('INTERNAL', `${action}: the client shows no channel`)
+    return () => stub.getChannel().getConnectivityState(false) === ready
+  } catch (thrown) {
+    if (config.provider !== 'gcp-kms') throw kmsError(thrown, action)
+    if (thrown instanceof ZtError) throw thrown
+    const [first = ''] = reason(thrown).split('\n')
+    throw new ZtError('DENIED', `${action}: no usable credentials: ${first}`, {
+      hint: credentialsHint,
+      cause: thrown,
+    })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** grpc.connectivityState.READY; the enum itself would load the library. */
+const ready = 2
+
+interface Stub {
+  getChannel(): { getConnectivityState(tryToConnect: boolean): number }
+}
+
+const hasChannel = (stub: unknown): stub is Stub =>
+  typeof (stub as { getChannel?: unknown } | null)?.getChannel === 'function'
