@@ -1,5 +1,5 @@
 /** Rows as JSON (SPEC §4.9): uuid and text as strings, numbers as decimal strings, bytes in base64, NULL as null. */
-import { fromBase64, isUuid, toBase64 } from './bytes.ts'
+import { fromBase64, isUuid, toBase64, uuidText } from './bytes.ts'
 import { ZtError } from './errors.ts'
 import { type Column, columnsOf, columnValue, type Row, type TableDefinition, type Value } from './tables.ts'
 
@@ -49,4 +49,14 @@ function fromJson(def: TableDefinition, column: Column, value: unknown): Value {
       return bytes
     }
   }
+}
+
+/** A row as MySQL returns it (UUIDs as their 16 bytes) in the form that digests and codecs take. */
+export function rowFromDatabase(def: TableDefinition, stored: Row): Row {
+  return Object.fromEntries(
+    columnsOf(def).map(column => {
+      const value = columnValue(stored, column)
+      return [column.name, column.type === 'uuid' && value instanceof Uint8Array ? uuidText(value) : value]
+    }),
+  )
 }
