@@ -1,8 +1,11 @@
-import { afterAll } from 'bun:test'
+import { afterAll, setDefaultTimeout } from 'bun:test'
 import { runCleanups } from '../../lib/edge/cleanup.ts'
 
 // Tests see no colour and no configuration of the person who runs them.
 process.env.NO_COLOR = '1'
+
+// A server or a compiler on a busy two-core machine takes longer than the runner's own 5 s.
+setDefaultTimeout(60_000)
 
 afterAll(async () => {
   for (const thrown of await runCleanups()) throw thrown

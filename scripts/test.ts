@@ -1,0 +1,108 @@
+#!/usr/bin/env bun
+/**
+ * The one test command: compiler, linter, binaries, then bun test with the arguments given.
+ * The last line is `N passed, N failed`, with `, N skipped` where there are any; exit 1 on a failure or where nothing ran.
+ */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { build, targets } from '../lib/edge/build.ts'
+import { onExit, runCleanups } from '../lib/edge/cleanup.ts'
+
+const root = resolve(import.meta.dir, '..')
+
+interface Counts {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+/** The sums of a JUnit report's root element. @throws where there is none */
+export function countJunit(xml: string): Counts {
+  const tag = /<testsuites\b[^>]*>/.exec(xml)?.[0]
+  const count = (name: string): number => {
+    const value = tag && new RegExp(`\\b${name}="(\\d+)"`).exec(tag)?.[1]
+    if (value === undefined) throw new Error(`the test report has no ${name}`)
+    return Number(value)
+  }
+  const [tests, failed, skipped] = [count('tests'), count('failures'), count('skipped')]
+  return { passed: tests - failed - skipped, failed, skipped }
+}
+
+/** The verdict on a whole run: what the closing line says and how the process ends. */
+export function verdict(
+  counts: Counts,
+  checks: boolean[],
+  runnerExit: number,
+): { line: string; exitCode: 0 | 1 } {
+  const ran = counts.passed + counts.failed > 0
+  let failed = counts.failed + checks.filter(passed => !passed).length
+  if (failed === 0 && (runnerExit !== 0 || !ran)) failed = 1 // an error outside any test, or a filter that found none
+  const passed = counts.passed + checks.filter(Boolean).length
+  const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''
+  return { line: `${passed} passed, ${failed} failed${skipped}`, exitCode: failed === 0 ? 0 : 1 }
+}
+
+async function run(command: string[]): Promise<number> {
+  const child = Bun.spawn(command, { cwd: root, stdio: ['inherit', 'inherit', 'inherit'] })
+  const forget = onExit(() => child.kill())
+  const exitCode = await child.exited
+  forget()
+  return exitCode
+}
+
+async function check(name: string, command: string[]): Promise<boolean> {
+  const passed =
+    (await run([process.execPath, '--bun', join('node_modules', '.bin', name), ...command])) === 0
+  console.error(`(${passed ? 'pass' : 'fail'}) ${[name, ...command].join(' ')}`)
+  return passed
+}
+
+async function buildBinaries(): Promise<boolean> {
+  try {
+    await build({ root, targets, say: line => console.error(`build: ${line}`) })
+    console.error('(pass) build')
+    return true
+  } catch (thrown) {
+    console.error(`(fail) build: ${thrown instanceof Error ? thrown.message : thrown}`)
+    return false
+  }
+}
+
+const nothing: Counts = { passed: 0, failed: 0, skipped: 0 }
+
+async function runTests(args: string[]): Promise<{ counts: Counts; exitCode: number }> {
+  mkdirSync(join(root, '.cache'), { recursive: true })
+  const folder = mkdtempSync(join(root, '.cache', 'report-'))
+  const sweep = () => rmSync(folder, { recursive: true, force: true })
+  const forget = onExit(sweep)
+  try {
+    const report = join(folder, 'junit.xml')
+    const reporter = ['--reporter=junit', `--reporter-outfile=${report}`]
+    const exitCode = await run([process.execPath, 'test', ...reporter, ...args])
+    return { counts: existsSync(report) ? countJunit(readFileSync(report, 'utf8')) : nothing, exitCode }
+  } finally {
+    forget()
+    sweep()
+  }
+}
+
+async function main(args: string[]): Promise<number> {
+  const checks = [
+    await check('tsc', ['--noEmit']),
+    await check('biome', ['check', '--error-on-warnings', '.']),
+    await buildBinaries(),
+  ]
+  const tests = await runTests(args)
+  const { line, exitCode } = verdict(tests.counts, checks, tests.exitCode)
+  console.log(`\n${line}`)
+  return exitCode
+}
+
+if (import.meta.main) {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)
+    process.once(signal, () => void runCleanups().finally(() => process.exit(code)))
+  process.exit(await main(process.argv.slice(2)))
+}
