@@ -1,0 +1,86 @@
+/** The trail and its state in a file: NDJSON that says where it ends (SPEC §4.9). */
+import { z } from 'zod'
+import { fromBase64, fromHex, toBase64, toHex } from '../bytes.ts'
+import { ZtError } from '../errors.ts'
+import { formatCanonical, parseCanonical } from '../json.ts'
+import { rowFromJson, rowToJson } from '../rows.ts'
+import type { TableDefinition } from '../tables.ts'
+import type { StoredRow, TrailEvent } from './source.ts'
+
+const count = z.int().nonnegative()
+const hash = z.string().regex(/^[0-9a-f]{64}$/)
+
+const header = z.strictObject({
+  v: z.literal(1),
+  kind: z.literal('ztmysql-trail'),
+  origin: z.string(),
+  from: count,
+  size: count,
+})
+const end = z.strictObject({ end: z.literal(true), events: count, rows: count })
+const eventLine = z.strictObject({ seq: count, prev: hash, payload: z.string(), curr: hash })
+
+const rowLine = z.strictObject({ table: z.string(), row: z.record(z.string(), z.string().nullable()) })
+
+export type ExportHeader = Omit<z.infer<typeof header>, 'v' | 'kind'>
+
+const newline = { newline: true }
+const eventStart = '{"seq":'
+const rowStart = '{"table":'
+
+export const formatExportHeader = (h: ExportHeader): string =>
+  formatCanonical({ v: 1, kind: 'ztmysql-trail', origin: h.origin, from: h.from, size: h.size }, true)
+
+export const parseExportHeader = (line: string, what: string): ExportHeader =>
+  parseCanonical(line, header, `${what}: first line`, newline)
+
+export const formatExportEnd = (events: number, rows: number): string =>
+  formatCanonical({ end: true, events, rows }, true)
+
+/** @throws BAD_FORMAT on a file without its last line: it was cut */
+export function parseExportEnd(line: string, what: string): { events: number; rows: number } {
+  if (!line.startsWith('{"end":'))
+    throw new ZtError('BAD_FORMAT', `${what}: does not end with its closing line; the file was cut`, {
+      hint: 'fetch or export it again',
+    })
+  return parseCanonical(line, end, `${what}: last line`, newline)
+}
+
+export const formatExportEvent = (event: TrailEvent): string =>
+  formatCanonical(
+    {
+      seq: event.seq,
+      prev: toHex(event.prev),
+      payload: toBase64(event.payload),
+      curr: toHex(event.curr),
+    },
+    true,
+  )
+
+/** The event of a line, undefined where the line is of another kind. */
+export function parseExportEvent(line: string, what: string): TrailEvent | undefined {
+  if (!line.startsWith(eventStart)) return undefined
+  const { seq, prev, payload, curr } = parseCanonical(line, eventLine, what, newline)
+  return {
+    seq,
+    prev: fromHex(prev, `${what}: prev`, 32),
+    payload: fromBase64(payload, `${what}: payload`),
+    curr: fromHex(curr, `${what}: curr`, 32),
+  }
+}
+
+export const formatExportRow = (def: TableDefinition, { table, row }: StoredRow): string =>
+  formatCanonical({ table, row: rowToJson(def, row) }, true)
+
+/** The row of a line, undefined where the line is of another kind. */
+export function parseExportRow(
+  line: string,
+  definitions: Map<string, TableDefinition>,
+  what: string,
+): StoredRow | undefined {
+  if (!line.startsWith(rowStart)) return undefined
+  const { table, row } = parseCanonical(line, rowLine, what, newline)
+  const def = definitions.get(table)
+  if (!def) throw new ZtError('BAD_FORMAT', `${what}: no protected table ${table} in this release`)
+  return { table, row: rowFromJson(def, row) }
+}

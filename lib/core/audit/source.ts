@@ -1,0 +1,41 @@
+/** What a verifier reads, and from nowhere else: a live database, an export or a bundle stand behind it. */
+import type { Bytes } from '../bytes.ts'
+import type { Row } from '../tables.ts'
+
+/** One stored event. Hashes are 32 bytes; `columns` are the copies beside the payload, where the source has them. */
+export interface TrailEvent {
+  seq: number
+  prev: Bytes
+  payload: Bytes
+  curr: Bytes
+  columns?: { tenant: Bytes; event: Bytes }
+}
+
+export interface StoredRow {
+  table: string
+  row: Row
+}
+
+export interface TrailSource {
+  origin: string
+  /** The number of the first event, 0 for a whole trail. */
+  from: number
+  /** How many events there are, as the source says; used for progress and compared, never trusted. */
+  size: number
+  /** Head as the database keeps it. */
+  head?: Bytes
+  /** Events in order, in batches; can be opened again. */
+  events(): AsyncIterable<TrailEvent[]>
+  /** Rows of the protected tables in any order, in batches; absent where only the trail is judged. */
+  rows?(): AsyncIterable<StoredRow[]>
+  rowCount?: number
+  /** Payloads committed but not sealed at the moment of the snapshot: they explain rows ahead of the trail. */
+  pending?(): AsyncIterable<Bytes[]>
+}
+
+/** An object of the WORM store. `receivedAt`: the store's own time in ms since 1970, null where it has none. */
+export interface StoredAnchor {
+  name: string
+  bytes: Bytes
+  receivedAt: number | null
+}

@@ -1,0 +1,224 @@
+/**
+ * Judges a trail: chain, tree, anchors, receipts, state and signatures. Pure: everything trusted is an argument,
+ * and everything judged comes from the source. Streams; memory is bounded by `rowsPerPass` and the anchors.
+ */
+import { sha256 } from '@noble/hashes/sha2.js'
+import { type Bytes, equal, toHex } from '../bytes.ts'
+import { reason } from '../errors.ts'
+import type { TableDefinition } from '../tables.ts'
+import type { Trust, TrustedCertificate } from '../trust.ts'
+import { type CheckedAnchor, checkAnchors } from './anchor_check.ts'
+import { ChainCheck } from './chain_check.ts'
+import { type Event, isRowEvent, parseEvent, type RowEvent } from './event.ts'
+import { Findings } from './findings.ts'
+import type { Receipt } from './receipt.ts'
+import { checkSignature, checkSigner } from './signature_check.ts'
+import type { StoredAnchor, TrailSource } from './source.ts'
+import { type LastEvent, StateCheck } from './state_check.ts'
+
+export interface VerifyOptions {
+  trust: Trust
+  anchors: StoredAnchor[]
+  receipts?: Receipt[]
+  definitions: Map<string, TableDefinition>
+  /** Fingerprints of the schemas of releases, hex; empty: not judged. */
+  golden: string[]
+  /** ms since 1970, of the verifier. */
+  now: number
+  signatures: 'last' | 'all'
+  gapSeconds?: number
+  rowsPerPass?: number
+  onProgress?: (done: number, total: number) => void
+}
+
+export interface Verdict {
+  ok: boolean
+  origin: string
+  events: number
+  head: string
+  /** Events under the newest anchor. */
+  anchored: number
+  anchors: number
+  lastAnchor: number
+  rows: number
+  signaturesChecked: number
+  receipts: number
+  findings: Findings
+}
+
+/** A receipt is young while the sealer may still be on its way to it. */
+const youngMs = 60_000
+
+export async function verifyTrail(source: TrailSource, options: VerifyOptions): Promise<Verdict> {
+  const { trust, now } = options
+  const findings = new Findings()
+  const anchors = checkAnchors(options.anchors, trust, findings, { gapSeconds: options.gapSeconds ?? 300 })
+  if (options.anchors.length === 0)
+    findings.add('ANCHOR_NONE', 'anchors', 'the copy of the WORM store is empty')
+  if (source.origin !== trust.origin)
+    findings.add(
+      'ORIGIN_MISMATCH',
+      'trail',
+      `names the log ${source.origin}, the trust folder ${trust.origin}`,
+    )
+  checkSchema(anchors, options.golden, findings)
+
+  const bySigner = new Map<string, TrustedCertificate>(trust.certificates.map(c => [c.signer, c]))
+  const receivedAt = receiveTimes(anchors, now)
+  const receipts = new Map((options.receipts ?? []).map(r => [toHex(sha256(r.payload)), r]))
+  const chain = new ChainCheck(trust.origin, anchors, findings)
+  const passes = source.rows
+    ? Math.max(1, Math.ceil((source.rowCount ?? 0) / (options.rowsPerPass ?? 200_000)))
+    : 1
+  const anchored = anchors.at(-1)?.size ?? 0
+  let rows = 0
+  let signaturesChecked = 0
+
+  const judge = (event: RowEvent, seq: number | null): void => {
+    const where = seq === null ? `queued event ${event.id}` : `event ${seq}`
+    signaturesChecked++
+    try {
+      const fault = checkSignature(event, trust.origin, bySigner, receivedAt(seq))
+      if (fault) findings.add(fault.code, where, fault.what)
+    } catch (thrown) {
+      findings.add('SIG_BAD', where, reason(thrown))
+    }
+  }
+
+  for (let pass = 0; pass < passes; pass++) {
+    const first = pass === 0
+    const state = new StateCheck(options.definitions, findings, pass, passes)
+    for await (const batch of source.events()) {
+      for (const stored of batch) {
+        const event = first ? chain.add(stored) : tryParse(stored.payload)
+        if (first) settleReceipt(receipts, stored.payload, stored.seq, anchored, findings)
+        if (!event || !isRowEvent(event)) continue
+        if (first) {
+          const fault = checkSigner(event, options.definitions, bySigner)
+          if (fault) findings.add(fault.code, `event ${stored.seq}`, fault.what)
+          else if (options.signatures === 'all') judge(event, stored.seq)
+        }
+        state.addEvent(event, stored.seq)
+      }
+      if (first) options.onProgress?.(chain.size, source.size)
+    }
+    for await (const batch of source.pending?.() ?? []) {
+      for (const payload of batch) {
+        const event = tryParse(payload)
+        if (first) receipts.delete(toHex(sha256(payload)))
+        if (event && isRowEvent(event)) state.addEvent(event, null)
+      }
+    }
+    const judgeLast = (last: LastEvent): void => {
+      if (options.signatures === 'all' && last.seq !== null) return
+      if (checkSigner(last.event, options.definitions, bySigner)) {
+        if (last.seq === null)
+          findings.add(
+            'SIG_MISSING',
+            `queued event ${last.event.id}`,
+            'no signature that may make this write',
+          )
+        return // a sealed one was reported when it went by
+      }
+      judge(last.event, last.seq)
+    }
+    if (source.rows) {
+      for await (const batch of source.rows()) {
+        for (const { table, row } of batch) {
+          if (first) rows++
+          const last = state.addRow(table, row)
+          if (last) judgeLast(last)
+        }
+      }
+      state.finish()
+    } else for (const last of state.lastEvents()) judgeLast(last)
+  }
+
+  chain.finish(anchors.at(-1)?.number ?? 0)
+  if (source.head && (source.size !== chain.size || !equal(source.head, chain.head)))
+    findings.add(
+      'HEAD_MISMATCH',
+      'chain head',
+      `the database says ${source.size} events and head ${toHex(source.head)}, its events make ${chain.size} and ${toHex(chain.head)}`,
+    )
+  leftoverReceipts(receipts, trust.origin, now, findings)
+  return {
+    ok: findings.clean,
+    origin: trust.origin,
+    events: chain.size,
+    head: toHex(chain.head),
+    anchored,
+    anchors: anchors.length,
+    lastAnchor: anchors.at(-1)?.number ?? 0,
+    rows,
+    signaturesChecked,
+    receipts: options.receipts?.length ?? 0,
+    findings,
+  }
+}
+
+function tryParse(payload: Bytes): Event | undefined {
+  try {
+    return parseEvent(payload)
+  } catch {
+    return undefined // reported as EVENT_MALFORMED in the first pass
+  }
+}
+
+function checkSchema(anchors: CheckedAnchor[], golden: string[], findings: Findings): void {
+  if (golden.length === 0) return
+  for (const anchor of anchors)
+    if (!golden.includes(anchor.fingerprint))
+      findings.add(
+        'SCHEMA_NOT_GOLDEN',
+        `anchor ${anchor.number}`,
+        `fingerprint ${anchor.fingerprint}, the release has ${golden.join(', ')}`,
+      )
+}
+
+/** For an event: when the first anchor that covers it was received (made, where the store keeps no time). */
+function receiveTimes(anchors: CheckedAnchor[], now: number): (seq: number | null) => number {
+  return seq => {
+    if (seq === null) return now
+    let low = 0
+    let high = anchors.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((anchors[middle]?.size ?? 0) > seq) high = middle
+      else low = middle + 1
+    }
+    const anchor = anchors[low]
+    return anchor ? (anchor.receivedAt ?? Date.parse(anchor.time)) : now
+  }
+}
+
+function settleReceipt(
+  receipts: Map<string, Receipt>,
+  payload: Bytes,
+  seq: number,
+  anchored: number,
+  findings: Findings,
+): void {
+  if (receipts.size === 0) return
+  const key = toHex(sha256(payload))
+  const receipt = receipts.get(key)
+  if (!receipt) return
+  receipts.delete(key)
+  if (seq >= anchored)
+    findings.add('RECEIPT_PENDING', `receipt ${receipt.event.id}`, `event ${seq} is not under an anchor yet`)
+}
+
+function leftoverReceipts(
+  receipts: Map<string, Receipt>,
+  origin: string,
+  now: number,
+  findings: Findings,
+): void {
+  for (const receipt of receipts.values()) {
+    const where = `receipt ${receipt.event.id}`
+    const age = now - Date.parse(receipt.event.time)
+    if (receipt.origin !== origin) findings.add('ORIGIN_MISMATCH', where, `names the log ${receipt.origin}`)
+    else if (age < youngMs) findings.add('RECEIPT_PENDING', where, 'not sealed yet')
+    else findings.add('RECEIPT_MISSING', where, `acknowledged at ${receipt.event.time}, not in the trail`)
+  }
+}

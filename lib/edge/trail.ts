@@ -1,0 +1,154 @@
+/** Where a verifier reads a trail from: a live database in one consistent snapshot, or an export (SPEC §4.9). */
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { parseExportEnd, parseExportEvent, parseExportHeader, parseExportRow } from '../core/audit/export.ts'
+import type { StoredRow, TrailEvent, TrailSource } from '../core/audit/source.ts'
+import type { Bytes } from '../core/bytes.ts'
+import { ZtError } from '../core/errors.ts'
+import { rowFromDatabase } from '../core/rows.ts'
+import type { Row, TableDefinition } from '../core/tables.ts'
+import type { Connection } from './mysql.ts'
+
+const batchSize = 1000
+
+async function* inBatches<T, U>(rows: AsyncIterable<T>, map: (row: T) => U): AsyncGenerator<U[]> {
+  let batch: U[] = []
+  for await (const row of rows) {
+    batch.push(map(row))
+    if (batch.length === batchSize) {
+      yield batch
+      batch = []
+    }
+  }
+  if (batch.length > 0) yield batch
+}
+
+const bytes = (row: Row, name: string): Bytes => {
+  const value = row[name]
+  if (value instanceof Uint8Array) return value
+  throw new ZtError('BAD_FORMAT', `audit trail: column ${name} holds no bytes`)
+}
+
+/**
+ * Opens one snapshot on `connection` and reads all from it: events, rows and queue belong to one moment, while
+ * writers go on. The connection is this source's alone until the caller commits or closes it.
+ */
+export async function openLiveTrail(
+  connection: Connection,
+  definitions: Map<string, TableDefinition>,
+): Promise<TrailSource> {
+  await connection.run('SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ')
+  await connection.run('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY')
+  const [head] = await connection.query('SELECT origin, size, head FROM securedb.chain_head WHERE id = 1')
+  if (!head)
+    throw new ZtError('NOT_FOUND', 'audit trail: chain_head is empty', {
+      hint: 'is this database installed?',
+    })
+  let rowCount = 0
+  for (const table of definitions.keys()) {
+    const [counted] = await connection.query(`SELECT COUNT(*) AS n FROM securedb.${table}`)
+    rowCount += Number(counted?.n ?? 0)
+  }
+  return {
+    origin: String(head.origin),
+    from: 0,
+    size: Number(head.size),
+    head: bytes(head, 'head'),
+    rowCount,
+    events: () =>
+      inBatches(
+        connection.stream(
+          'SELECT seq, tenant_id, evt_id, prev_hash, payload, curr_hash FROM securedb.audit_events ORDER BY seq',
+        ),
+        (row): TrailEvent => ({
+          seq: Number(row.seq),
+          prev: bytes(row, 'prev_hash'),
+          payload: bytes(row, 'payload'),
+          curr: bytes(row, 'curr_hash'),
+          columns: { tenant: bytes(row, 'tenant_id'), event: bytes(row, 'evt_id') },
+        }),
+      ),
+    pending: () =>
+      inBatches(
+        connection.stream('SELECT payload FROM securedb.audit_pending ORDER BY queued_at, evt_id'),
+        row => bytes(row, 'payload'),
+      ),
+    async *rows(): AsyncGenerator<StoredRow[]> {
+      for (const [table, def] of definitions) {
+        const order = def.key.name === 'tenant_id' ? 'tenant_id' : `tenant_id, ${def.key.name}`
+        const rows = connection.stream(`SELECT * FROM securedb.${table} ORDER BY ${order}`)
+        yield* inBatches(rows, row => ({ table, row: rowFromDatabase(def, row) }))
+      }
+    },
+  }
+}
+
+/** Lines of a file, line ends included, none longer than `maxLine`: the length comes from whoever wrote it. */
+async function* lines(path: string, maxLine: number): AsyncGenerator<string> {
+  let rest = ''
+  for await (const chunk of createReadStream(path, { encoding: 'utf8', highWaterMark: 1 << 18 })) {
+    const parts = (rest + chunk).split('\n')
+    rest = parts.pop() ?? ''
+    if (rest.length > maxLine)
+      throw new ZtError('BAD_FORMAT', `${path}: a line is longer than ${maxLine} characters`)
+    for (const part of parts) yield `${part}\n`
+  }
+  if (rest !== '') yield rest
+}
+
+const maxLine = 1 << 16
+
+/** @throws NOT_FOUND, BAD_FORMAT; a file that was cut says so when its end is reached */
+export async function openExport(
+  path: string,
+  definitions: Map<string, TableDefinition>,
+): Promise<TrailSource> {
+  const info = await stat(path).catch(cause => {
+    throw new ZtError('NOT_FOUND', `${path}: cannot be read`, { cause, hint: 'name an export of this trail' })
+  })
+  if (!info.isFile()) throw new ZtError('BAD_INPUT', `${path}: not a regular file`)
+  const reader = lines(path, maxLine)
+  const first = await reader.next()
+  await reader.return(undefined)
+  const header = parseExportHeader(first.done ? '' : first.value, path)
+  const totals = parseExportEnd(await lastLine(path, info.size), path)
+  return {
+    origin: header.origin,
+    from: header.from,
+    size: header.size,
+    rowCount: totals.rows,
+    events: () => inBatches(section(path, 1, totals.events, parseExportEvent), event => event),
+    rows: () =>
+      inBatches(
+        section(path, 1 + totals.events, totals.rows, (line, what) =>
+          parseExportRow(line, definitions, what),
+        ),
+        row => row,
+      ),
+  }
+}
+
+/** `count` lines after the first `skip`, all of one kind; then the next section or the closing line must follow. */
+async function* section<T>(
+  path: string,
+  skip: number,
+  count: number,
+  parse: (line: string, what: string) => T | undefined,
+): AsyncGenerator<T> {
+  let n = 0
+  for await (const line of lines(path, maxLine)) {
+    n++
+    if (n <= skip) continue
+    const item = n <= skip + count ? parse(line, `${path}:${n}`) : undefined
+    if (item !== undefined) yield item
+    else if (n === skip + count + 1 && parse(line, `${path}:${n}`) === undefined) return
+    else throw new ZtError('BAD_FORMAT', `${path}:${n}: the closing line counts other lines than there are`)
+  }
+}
+
+async function lastLine(path: string, size: number): Promise<string> {
+  const tail = await Bun.file(path)
+    .slice(Math.max(0, size - 256), size)
+    .text()
+  return tail.endsWith('\n') ? `${tail.slice(0, -1).split('\n').at(-1)}\n` : ''
+}
