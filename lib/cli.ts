@@ -17,6 +17,14 @@ export function say(line = ''): void {
   process.stderr.write(`${line}\n`)
 }
 
+/** The value of an option that counts something. @throws USAGE */
+export function wholeNumber(option: string, text: string, least = 1): number {
+  const n = Number(text)
+  if (!/^[0-9]+$/.test(text) || !Number.isSafeInteger(n) || n < least)
+    throw new ZtError('USAGE', `${option}: expected a whole number, at least ${least}, got ${text}`)
+  return n
+}
+
 /** True where colours and moving bars are welcome on stderr. */
 export const interactive = (): boolean => process.stderr.isTTY === true
 

@@ -7,6 +7,7 @@ import { type Bytes, equal, toHex } from '../bytes.ts'
 import { reason } from '../errors.ts'
 import type { TableDefinition } from '../tables.ts'
 import type { Trust, TrustedCertificate } from '../trust.ts'
+import { anchorNumber } from './anchor.ts'
 import { type CheckedAnchor, checkAnchors } from './anchor_check.ts'
 import { ChainCheck } from './chain_check.ts'
 import { type Event, isRowEvent, parseEvent, type RowEvent } from './event.ts'
@@ -19,6 +20,8 @@ import { type LastEvent, StateCheck } from './state_check.ts'
 export interface VerifyOptions {
   trust: Trust
   anchors: StoredAnchor[]
+  /** Leave later anchors out: the trail is a copy from before them. */
+  asOf?: number
   receipts?: Receipt[]
   definitions: Map<string, TableDefinition>
   /** Fingerprints of the schemas of releases, hex; empty: not judged. */
@@ -52,9 +55,11 @@ const youngMs = 60_000
 export async function verifyTrail(source: TrailSource, options: VerifyOptions): Promise<Verdict> {
   const { trust, now } = options
   const findings = new Findings()
-  const anchors = checkAnchors(options.anchors, trust, findings, { gapSeconds: options.gapSeconds ?? 300 })
-  if (options.anchors.length === 0)
-    findings.add('ANCHOR_NONE', 'anchors', 'the copy of the WORM store is empty')
+  const copy = options.anchors.filter(
+    object => options.asOf === undefined || (anchorNumber(object.name) ?? 0) <= options.asOf,
+  )
+  const anchors = checkAnchors(copy, trust, findings, { gapSeconds: options.gapSeconds ?? 300 })
+  if (copy.length === 0) findings.add('ANCHOR_NONE', 'anchors', 'the copy of the WORM store is empty')
   if (source.origin !== trust.origin)
     findings.add(
       'ORIGIN_MISMATCH',

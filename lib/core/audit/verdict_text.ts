@@ -1,0 +1,49 @@
+/** A verdict for people and for programs. */
+import { kindOf } from './findings.ts'
+import type { Verdict } from './trail_verdict.ts'
+
+/** Control characters of a hostile trail must not reach a terminal. */
+const printable = (text: string): string =>
+  text.replace(
+    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
+    c => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  )
+
+/** Shape of `--json`, version 1. */
+export function verdictJson(verdict: Verdict): object {
+  const { findings, ...rest } = verdict
+  return {
+    v: 1,
+    ...rest,
+    counts: Object.fromEntries(findings.counts),
+    findings: findings.kept.map(f => ({ ...f, means: kindOf(f.code).means })),
+  }
+}
+
+export function formatVerdict(verdict: Verdict): string {
+  const { findings } = verdict
+  const lines = [
+    `log         ${verdict.origin}`,
+    `events      ${verdict.events}, head ${verdict.head}`,
+    `anchors     ${verdict.anchors}, the newest is ${verdict.lastAnchor || 'none'} and covers ${verdict.anchored} events`,
+    `rows        ${verdict.rows}`,
+    `signatures  ${verdict.signaturesChecked} checked`,
+    `receipts    ${verdict.receipts}`,
+  ]
+  for (const severity of ['note', 'pending', 'fail'] as const)
+    for (const finding of findings.kept.filter(f => f.severity === severity))
+      lines.push(
+        '',
+        `${severity === 'fail' ? 'FAIL' : severity} ${finding.code}: ${printable(finding.where)}: ${printable(finding.what)}`,
+        `     ${kindOf(finding.code).means}`,
+      )
+  const total = [...findings.counts.values()].reduce((a, b) => a + b, 0)
+  if (total > findings.kept.length)
+    lines.push('', `${total - findings.kept.length} further findings are not shown`)
+  const failed = findings.count('fail')
+  lines.push(
+    '',
+    failed === 0 ? 'verdict: holds' : `verdict: does not hold, ${failed} finding${failed === 1 ? '' : 's'}`,
+  )
+  return lines.join('\n')
+}

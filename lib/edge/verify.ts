@@ -1,0 +1,151 @@
+/** Wires a trail's source, the auditor's folders and the pure verifier together. */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { goldenFingerprints, tableDefinitions } from '../../sql/index.ts'
+import {
+  formatExportEnd,
+  formatExportEvent,
+  formatExportHeader,
+  formatExportRow,
+} from '../core/audit/export.ts'
+import { parseReceipt, type Receipt } from '../core/audit/receipt.ts'
+import type { StoredAnchor, TrailSource } from '../core/audit/source.ts'
+import { type Verdict, verifyTrail } from '../core/audit/trail_verdict.ts'
+import { ZtError } from '../core/errors.ts'
+import { openOutput, readRegularFile } from './files.ts'
+import { type Connection, openMysql } from './mysql.ts'
+import { openExport, openLiveTrail } from './trail.ts'
+import { readTrust } from './trust.ts'
+import { openWorm } from './worm.ts'
+
+export interface SourceOptions {
+  file?: string
+  defaultsFile?: string
+  socket?: string
+  user?: string
+}
+
+type Progress = (done: number, total: number) => void
+
+/** Runs `use` on the source that the options name, and closes it. */
+export async function withSource<T>(
+  options: SourceOptions,
+  use: (source: TrailSource) => Promise<T>,
+): Promise<T> {
+  if (options.file !== undefined) return use(await openExport(options.file, tableDefinitions))
+  if (options.defaultsFile === undefined && options.socket === undefined)
+    throw new ZtError('USAGE', 'no trail given', { hint: 'give --defaults-file, --socket or --file' })
+  const connection: Connection = await openMysql(
+    options.socket === undefined
+      ? { ...(options.defaultsFile === undefined ? {} : { defaultsFile: options.defaultsFile }) }
+      : { socket: options.socket, user: options.user ?? 'root' },
+  )
+  try {
+    return await use(await openLiveTrail(connection, tableDefinitions))
+  } finally {
+    await connection.close()
+  }
+}
+
+/** Every object of a copy of the WORM store. @throws NOT_FOUND */
+export async function readAnchors(dir: string): Promise<StoredAnchor[]> {
+  const worm = openWorm(dir)
+  const anchors: StoredAnchor[] = []
+  for (const name of await worm.list()) {
+    const object = await worm.get(name)
+    if (object) anchors.push({ name, bytes: object.bytes, receivedAt: object.receivedAt })
+  }
+  return anchors
+}
+
+/** Every receipt of a client's folder; calls whose answer never came (`*.pending`) are not receipts. */
+export async function readReceipts(dir: string): Promise<Receipt[]> {
+  const names = (await readdir(dir)).filter(name => name.endsWith('.json')).sort()
+  return names.map(name => parseReceipt(readRegularFile(join(dir, name), 'receipt', 1 << 16), name, name))
+}
+
+export interface JudgeOptions extends SourceOptions {
+  trust: string
+  anchors: string
+  caSha256?: string
+  receipts?: string
+  signatures: 'last' | 'all'
+  gapSeconds: number
+  asOf?: number
+}
+
+export async function judgeTrail(options: JudgeOptions, onProgress: Progress): Promise<Verdict> {
+  const trust = await readTrust(
+    options.trust,
+    options.caSha256 === undefined ? {} : { caSha256: options.caSha256 },
+  )
+  const receipts = options.receipts === undefined ? [] : await readReceipts(options.receipts)
+  // before the snapshot is taken: an anchor made meanwhile would make an honest trail look cut
+  const anchors = await readAnchors(options.anchors)
+  return withSource(options, async source =>
+    verifyTrail(source, {
+      trust,
+      anchors,
+      ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
+      receipts,
+      definitions: tableDefinitions,
+      golden: goldenFingerprints,
+      now: Date.now(),
+      signatures: options.signatures,
+      gapSeconds: options.gapSeconds,
+      onProgress,
+    }),
+  )
+}
+
+/** Writes the whole trail and its rows (SPEC §4.9); the file appears complete or not at all. */
+export async function exportTrail(
+  options: SourceOptions,
+  out: string,
+  onProgress: Progress,
+): Promise<{ events: number; rows: number }> {
+  return withSource(options, async source => {
+    let events = 0
+    let rows = 0
+    const total = source.size + (source.rowCount ?? 0)
+    const output = openOutput(out)
+    try {
+      for await (const text of exportLines(source, (e, r) => {
+        events = e
+        rows = r
+        onProgress(e + r, total)
+      }))
+        output.write(text)
+      output.commit()
+    } finally {
+      output.abort()
+    }
+    return { events, rows }
+  })
+}
+
+export async function* exportLines(
+  source: TrailSource,
+  onCount: (events: number, rows: number) => void,
+): AsyncGenerator<string> {
+  let events = 0
+  let rows = 0
+  yield formatExportHeader(source)
+  for await (const batch of source.events()) {
+    events += batch.length
+    onCount(events, rows)
+    yield batch.map(formatExportEvent).join('')
+  }
+  for await (const batch of source.rows?.() ?? []) {
+    rows += batch.length
+    onCount(events, rows)
+    yield batch
+      .map(stored => {
+        const def = tableDefinitions.get(stored.table)
+        if (!def) throw new ZtError('INTERNAL', `no definition of ${stored.table}`)
+        return formatExportRow(def, stored)
+      })
+      .join('')
+  }
+  yield formatExportEnd(events, rows)
+}

@@ -1,0 +1,88 @@
+/**
+ * chain_verify: holds a trail (live database or export) against the auditor's own anchors, trust folder and receipts.
+ * Exit 0: nothing found. 1: something was. 3: could not judge. It never takes a key or a count from what it judges.
+ */
+import { type Command, command, Option, print, runMain, wholeNumber } from '../lib/cli.ts'
+import { progress } from '../lib/progress.ts'
+
+interface Options {
+  trust: string
+  anchors: string
+  caSha256?: string
+  receipts?: string
+  file?: string
+  defaultsFile?: string
+  socket?: string
+  user?: string
+  signatures: 'last' | 'all'
+  gap: string
+  asOf?: string
+  json?: boolean
+  out?: string
+}
+
+function source(cmd: Command): Command {
+  return cmd
+    .addOption(
+      new Option('--defaults-file <file>', "a MySQL option file, the auditor's").env('ZT_DEFAULTS_FILE'),
+    )
+    .option('--socket <path>', 'unix socket of the server')
+    .option('--user <name>', 'MySQL user on the socket', 'root')
+}
+
+function main(): Command {
+  const cmd = command(
+    'chain_verify',
+    'Verify the audit trail of a zero-trust MySQL against anchors and receipts.',
+    [
+      'chain_verify --trust trust --anchors anchors --defaults-file clients/auditor.cnf',
+      'chain_verify --trust trust --anchors anchors --file trail.ndjson --json',
+      'chain_verify export --defaults-file clients/auditor.cnf --out trail.ndjson',
+    ],
+  )
+  source(cmd.command('verify', { isDefault: true }))
+    .description('judge a trail (the default)')
+    .addOption(new Option('--trust <dir>', 'trust folder').env('TRUST_DIR').makeOptionMandatory())
+    .addOption(
+      new Option('--anchors <dir>', "your own copy of the WORM store's anchors")
+        .env('ANCHORS_DIR')
+        .makeOptionMandatory(),
+    )
+    .option('--ca-sha256 <hex>', 'pin of the CA certificate')
+    .option('--receipts <dir>', "a client's receipts")
+    .option('--file <export>', 'an exported trail instead of a live database')
+    .addOption(
+      new Option('--signatures <which>', "check the signature of each row's last event, or of all")
+        .choices(['last', 'all'])
+        .default('last'),
+    )
+    .option('--gap <seconds>', 'longest time between two anchors', '300')
+    .option('--as-of <number>', 'leave anchors after this one out: the export is older than they are')
+    .option('--json', 'print the verdict as JSON')
+    .action(async (options: Options) => {
+      const { judgeTrail } = await import('../lib/edge/verify.ts')
+      const { formatVerdict, verdictJson } = await import('../lib/core/audit/verdict_text.ts')
+      const asOf = options.asOf === undefined ? {} : { asOf: wholeNumber('--as-of', options.asOf) }
+      const bar = progress('verifying', 'events')
+      const verdict = await judgeTrail(
+        { ...options, gapSeconds: wholeNumber('--gap', options.gap), ...asOf },
+        bar.update,
+      )
+      bar.stop()
+      print(options.json ? JSON.stringify(verdictJson(verdict)) : formatVerdict(verdict))
+      process.exitCode = verdict.ok ? 0 : 1
+    })
+  source(cmd.command('export'))
+    .description('write the trail and the rows that it speaks of to a file')
+    .addOption(new Option('--out <file>', 'the file to write').makeOptionMandatory())
+    .action(async (options: Options) => {
+      const { exportTrail } = await import('../lib/edge/verify.ts')
+      const bar = progress('exporting', 'lines')
+      const { events, rows } = await exportTrail(options, options.out ?? '', bar.update)
+      bar.stop()
+      print(`${options.out}: ${events} events, ${rows} rows`)
+    })
+  return cmd
+}
+
+if (import.meta.main) await runMain(main())
