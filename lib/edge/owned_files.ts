@@ -1,0 +1,113 @@
+/** Files of the host with an owner and a mode: what is there, what should be, and putting it there whole. */
+import { createHash } from 'node:crypto'
+import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { ZtError } from '../core/errors.ts'
+import type { Change } from '../core/plan.ts'
+import { fileError, readRegularFile, removeFile, writeFileAtomic } from './files.ts'
+
+export interface Owner {
+  uid: number
+  gid: number
+}
+
+export interface OwnedFile extends Owner {
+  path: string
+  mode: number
+  bytes: Uint8Array | string
+}
+
+export interface OwnedDir extends Owner {
+  path: string
+  mode: number
+}
+
+const maxBytes = 4 << 20
+
+const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(4, '0')
+
+export const sha256Hex = (bytes: Uint8Array | string): string =>
+  createHash('sha256').update(bytes).digest('hex')
+
+const line = (mode: number, { uid, gid }: Owner, digest: string | null): string =>
+  `${octal(mode)} ${uid}:${gid}${digest === null ? '' : ` sha256:${digest.slice(0, 16)}`}`
+
+/** `0600 0:0 sha256:…` of what is at a path, null for nothing. @throws PERMISSION on a link, BAD_INPUT on what is no file */
+export function describeFile(path: string): string | null {
+  try {
+    const stats = lstatSync(path)
+    if (stats.isSymbolicLink()) throw fileError({ code: 'ELOOP' }, path)
+    return line(stats.mode, stats, sha256Hex(readRegularFile(path, 'file', maxBytes)))
+  } catch (thrown) {
+    const error = fileError(thrown, path)
+    if (error.code === 'NOT_FOUND') return null
+    throw error
+  }
+}
+
+function describeDir(path: string): string | null {
+  const stats = lstatSync(path, { throwIfNoEntry: false })
+  if (stats === undefined) return null
+  if (stats.isSymbolicLink()) throw fileError({ code: 'ELOOP' }, path, 'folder')
+  if (!stats.isDirectory()) throw new ZtError('BAD_INPUT', `${path}: is a file, not a folder`)
+  return line(stats.mode, stats, null)
+}
+
+export function fileChange(file: OwnedFile): Change[] {
+  const before = describeFile(file.path)
+  const after = line(file.mode, file, sha256Hex(file.bytes))
+  return before === after ? [] : [{ item: file.path, before, after }]
+}
+
+export function dirChange(dir: OwnedDir): Change[] {
+  const before = describeDir(dir.path)
+  const after = line(dir.mode, dir, null)
+  return before === after ? [] : [{ item: dir.path, before, after }]
+}
+
+/** Makes a folder, or gives the one that is there its owner and mode. */
+export function putDir({ path, mode, uid, gid }: OwnedDir): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+    chownSync(path, uid, gid)
+    chmodSync(path, mode)
+  } catch (thrown) {
+    throw fileError(thrown, path, 'folder')
+  }
+}
+
+/** Puts a file in place whole, its owner and mode right before it has its name. */
+export function putFile({ path, mode, uid, gid, bytes }: OwnedFile): void {
+  const next = `${path}.new`
+  try {
+    writeFileAtomic(next, bytes, 0o600)
+    chownSync(next, uid, gid)
+    chmodSync(next, mode)
+    renameSync(next, path)
+  } catch (thrown) {
+    removeFile(next)
+    throw fileError(thrown, path)
+  }
+}
+
+/** The owner of a path. @throws as fileError */
+export function ownerOf(path: string): Owner {
+  try {
+    const { uid, gid } = lstatSync(path)
+    return { uid, gid }
+  } catch (thrown) {
+    throw fileError(thrown, path)
+  }
+}
+
+/** Whether a folder exists or could be made: nobody else may write where our files go. @throws PERMISSION */
+export function refuseSharedParent(path: string): void {
+  for (let at = dirname(path); ; at = dirname(at)) {
+    const stats = lstatSync(at, { throwIfNoEntry: false })
+    if (stats === undefined) continue
+    const sticky = (stats.mode & 0o1000) !== 0
+    if ((stats.mode & 0o022) !== 0 && !sticky)
+      throw new ZtError('PERMISSION', `${at}: others may write there`, { hint: `close it: chmod go-w ${at}` })
+    if (at === dirname(at)) return
+  }
+}
