@@ -74,6 +74,14 @@ function upToDate(site: Site, name: string, setting: string): boolean {
   return Object.entries(stamp.inputs).every(([path, digest]) => now[path] === digest)
 }
 
+/** `present`: the names whose entry exists; `stale`: those to compile. */
+export interface Plan {
+  present: string[]
+  stale: string[]
+  commit: string
+  setting: string
+}
+
 async function make(site: Site, name: string, job: Job, setting: string): Promise<void> {
   const began = Date.now()
   const script = join(site.root, 'scripts/compile.ts')
@@ -100,16 +108,16 @@ async function make(site: Site, name: string, job: Job, setting: string): Promis
   site.say(`compiled dist/${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`)
 }
 
-async function makeAll(site: Site, names: string[], commit: string, setting: string): Promise<void> {
+async function makeAll(site: Site, { stale, commit, setting }: Plan): Promise<void> {
   const scratch = join(site.root, '.cache/build/scratch')
   const sweep = () => rmSync(scratch, { recursive: true, force: true })
   sweep() // of a build that was killed
   mkdirSync(scratch)
   const forget = onExit(sweep)
-  const queue = names.entries()
+  const queue = stale.entries()
   const work = async () => {
     for (const [index, name] of queue) {
-      site.say(`compiling ${name} (${index + 1}/${names.length})`)
+      site.say(`compiling ${name} (${index + 1}/${stale.length})`)
       const { entry = '', workers = [] } = site.targets[name] ?? {}
       await make(site, name, { entry, workers, commit, outfile: join(scratch, name) }, setting)
     }
@@ -142,28 +150,30 @@ async function lockPatiently(folder: string, say: Site['say']): Promise<() => vo
   }
 }
 
-/**
- * Builds `names` (every one whose entry exists, where none are given) and writes dist/SHA256SUMS.
- * Returns what was compiled. @throws BAD_INPUT on an unknown name, REFUSED where one does not compile
- */
-export async function build(site: Site, names: string[] = []): Promise<string[]> {
+/** Which of `names` (every one whose entry exists, where none are given) are to be compiled. @throws BAD_INPUT */
+export async function plan(site: Site, names: string[] = []): Promise<Plan> {
   const present = Object.keys(site.targets).filter(name =>
     existsSync(join(site.root, site.targets[name]?.entry ?? '')),
   )
   const unknown = names.find(name => !present.includes(name))
   if (unknown !== undefined)
     throw new ZtError('BAD_INPUT', `no such binary: ${unknown}`, { hint: `there are: ${present.join(', ')}` })
+  const commit = await sourceCommit(site.root, site.say)
+  const setting = settingOf(site, commit)
+  const wanted = names.length > 0 ? names : present
+  return { present, commit, setting, stale: wanted.filter(name => !upToDate(site, name, setting)) }
+}
+
+/** Compiles what is stale and writes dist/SHA256SUMS. Returns what was compiled. @throws as plan; REFUSED by the compiler */
+export async function build(site: Site, names: string[] = []): Promise<string[]> {
   mkdirSync(join(site.root, '.cache/build'), { recursive: true })
   mkdirSync(join(site.root, 'dist'), { recursive: true })
   const unlock = await lockPatiently(join(site.root, '.cache/build'), site.say)
   try {
-    const commit = await sourceCommit(site.root, site.say)
-    const setting = settingOf(site, commit)
-    const wanted = names.length > 0 ? names : present
-    const stale = wanted.filter(name => !upToDate(site, name, setting))
-    await makeAll(site, stale, commit, setting)
-    await writeSums(site, present)
-    return stale
+    const planned = await plan(site, names)
+    await makeAll(site, planned)
+    await writeSums(site, planned.present)
+    return planned.stale
   } finally {
     unlock()
   }

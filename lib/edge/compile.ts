@@ -58,7 +58,6 @@ export async function compile({ entry, workers, outfile, commit }: Job): Promise
     metafile: true,
     throw: false,
   })
-  if (!result.success || !result.metafile)
-    throw new ZtError('REFUSED', `${entry}: does not compile: ${result.logs.map(String).join('; ')}`)
+  if (!result.success || !result.metafile) throw new ZtError('REFUSED', result.logs.map(String).join('\n'))
   return Object.keys(result.metafile.inputs).sort()
 }

@@ -14,7 +14,8 @@ export async function sourceCommit(root: string, say: (line: string) => void): P
     return 'no-commit'
   }
   // No lock: a build must not disturb a git command beside it. safe.directory: root builds other people's trees.
-  const git = ['git', '--no-optional-locks', '-c', 'safe.directory=*']
+  // --git-dir: a broken repository must not be taken for a part of one above it.
+  const git = ['git', '--no-optional-locks', '-c', 'safe.directory=*', '--git-dir=.git', '--work-tree=.']
   const head = await runClean([...git, 'rev-parse', '--verify', '--quiet', 'HEAD'], root)
   if (head.exitCode === 1 && head.stderr === '') return 'no-commit'
   const status = await runClean([...git, 'status', '--porcelain'], root)
