@@ -59,15 +59,13 @@ function main(): Command {
     .option('--gap <seconds>', 'longest time between two anchors', '300')
     .option('--as-of <number>', 'leave anchors after this one out: the export is older than they are')
     .option('--json', 'print the verdict as JSON')
-    .action(async (options: Options) => {
+    .action(async ({ asOf, gap, ...options }: Options) => {
       const { judgeTrail } = await import('../lib/edge/verify.ts')
       const { formatVerdict, verdictJson } = await import('../lib/core/audit/verdict_text.ts')
-      const asOf = options.asOf === undefined ? {} : { asOf: wholeNumber('--as-of', options.asOf) }
+      const gapSeconds = wholeNumber('--gap', gap)
+      const limit = asOf === undefined ? {} : { asOf: wholeNumber('--as-of', asOf) }
       const bar = progress('verifying', 'events')
-      const verdict = await judgeTrail(
-        { ...options, gapSeconds: wholeNumber('--gap', options.gap), ...asOf },
-        bar.update,
-      )
+      const verdict = await judgeTrail({ ...options, ...limit, gapSeconds }, bar.update)
       bar.stop()
       print(options.json ? JSON.stringify(verdictJson(verdict)) : formatVerdict(verdict))
       process.exitCode = verdict.ok ? 0 : 1

@@ -18,7 +18,7 @@ import type { StoredAnchor, TrailSource } from './source.ts'
 import { type LastEvent, StateCheck } from './state_check.ts'
 
 export interface VerifyOptions {
-  trust: Trust
+  trust: Pick<Trust, 'origin' | 'logKeys' | 'certificates'>
   anchors: StoredAnchor[]
   /** Leave later anchors out: the trail is a copy from before them. */
   asOf?: number
