@@ -190,10 +190,15 @@ function readChecked(
 
 /**
  * A secret from a file that nobody else could have read or replaced: no link, a regular file of this user or root
- * (under sudo also of its caller), no permission for group or others, at most 1 MiB. `what` names it in errors.
+ * (under sudo also of its caller), no permission for group or others, at most 1 MiB unless told otherwise.
+ * `what` names it in errors.
  */
-export function readPrivateFile(path: string, what: string): Buffer<ArrayBuffer> {
-  return readChecked(path, what, privateFileMaxBytes, O_RDONLY | O_NOFOLLOW, stats => {
+export function readPrivateFile(
+  path: string,
+  what: string,
+  maxBytes: number = privateFileMaxBytes,
+): Buffer<ArrayBuffer> {
+  return readChecked(path, what, maxBytes, O_RDONLY | O_NOFOLLOW, stats => {
     refuseStrangers(stats, path, what)
     refuseLoose(stats, path, what, '600')
   })
