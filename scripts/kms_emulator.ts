@@ -12,7 +12,7 @@ const load = () => import('../lib/edge/kms_emulator.ts')
 
 function wholeNumber(text: string, max = 2 ** 31): number {
   if (/^(?:0|[1-9]\d{0,9})$/.test(text) && Number(text) <= max) return Number(text)
-  throw new ZtError('USAGE', `not a whole number from 0 to ${max}: ${text}`)
+  throw new ZtError('USAGE', `not a whole number: ${text}`, { hint: `give one from 0 to ${max}` })
 }
 
 async function parseRights(text: string): Promise<Right[]> {
@@ -101,8 +101,7 @@ withState('grant', 'set the rights of an identity on a key, or on all below a ri
   .action(async (o: { state: string; identity: string; key: string; rights: string; tokenFile: string }) => {
     const { operator, store } = await open(o.state)
     const wanted = await parseRights(o.rights)
-    await operator.ensureToken(store, o.identity, o.tokenFile)
-    await operator.grant(store, o.identity, [{ resource: o.key, rights: wanted }])
+    await operator.addIdentity(store, o.identity, [{ resource: o.key, rights: wanted }], o.tokenFile)
     print(`${o.identity}: ${wanted.join(', ') || 'nothing'} on ${o.key}`)
   })
 

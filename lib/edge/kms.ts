@@ -21,7 +21,7 @@ export interface Kms {
   /**
    * Ciphertext of `plaintext` under the key's primary version, bound to `aad`; each 1 byte or more, together at most
    * 8 KiB. `keyUri` is canonical.
-   * @throws DENIED, UNREACHABLE, KMS; REFUSED for another provider's key; BAD_LENGTH, BAD_FORMAT
+   * @throws DENIED, UNREACHABLE, TLS, KMS; REFUSED for another provider's key; BAD_LENGTH, BAD_FORMAT
    */
   encrypt(keyUri: string, plaintext: Bytes, aad: Bytes): Promise<Bytes>
   /** Plaintext of what this key (any enabled version) made with this `aad`. @throws as encrypt */

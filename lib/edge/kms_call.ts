@@ -9,9 +9,17 @@ export interface KmsLimits {
   /** All attempts and pauses together. */
   readonly totalMs: number
   readonly attempts: number
+  /** Upper bound of the first, random pause; each further one may be twice as long, up to 2 s. */
+  readonly pauseMs: number
 }
 
-export const defaultLimits: KmsLimits = { attemptMs: 10_000, connectMs: 4_000, totalMs: 30_000, attempts: 5 }
+export const defaultLimits: KmsLimits = {
+  attemptMs: 10_000,
+  connectMs: 4_000,
+  totalMs: 30_000,
+  attempts: 5,
+  pauseMs: 100,
+}
 
 /** An answer that was damaged on its way: worth asking again, never worth using. */
 export class DamagedAnswer extends Error {}
@@ -71,6 +79,7 @@ const meanings: Partial<Record<StatusName, [ErrorCode, hint: string]>> = {
 const clean = (text: string): string =>
   text
     .replace(/[^\x20-\x7e]+/g, ' ')
+    .replace(/\s*Resolution note:\s*$/, '')
     .trim()
     .slice(0, 300)
 
@@ -79,13 +88,22 @@ const detail = (thrown: unknown): string => {
   return clean(typeof details === 'string' && details !== '' ? details : reason(thrown))
 }
 
-/** The ZtError for what a KMS call ended with: DENIED, UNREACHABLE or KMS. `action`: verb, key, endpoint. */
+/** gRPC reports a server's wrong certificate as UNAVAILABLE, but asking again will not make it right. */
+const isCertificate = (thrown: unknown): boolean =>
+  statusName(thrown) === 'UNAVAILABLE' && /\bERR_TLS_|\bCERT_|certificate/i.test(detail(thrown))
+
+/** The ZtError for what a KMS call ended with: DENIED, UNREACHABLE, TLS or KMS. `action`: verb, key, endpoint. */
 export function kmsError(thrown: unknown, action: string, tries = 1): ZtError {
   if (thrown instanceof ZtError) return thrown
   const after = tries > 1 ? ` (after ${tries} attempts)` : ''
   if (thrown instanceof DamagedAnswer)
     return new ZtError('KMS', `${action}: damaged answer: ${thrown.message}${after}`, {
       hint: 'nothing of it was used: check the network path to the KMS, then run it again',
+      cause: thrown,
+    })
+  if (isCertificate(thrown))
+    return new ZtError('TLS', `${action}: ${detail(thrown)}${after}`, {
+      hint: 'something else answers in the place of the KMS: check the proxy, the clock and GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
       cause: thrown,
     })
   const status = statusName(thrown)
@@ -115,8 +133,11 @@ export async function callKms<T>(
       return await attempt(timeoutMs)
     } catch (thrown) {
       if (thrown instanceof DamagedAnswer) damaged++
-      const again = thrown instanceof DamagedAnswer ? damaged < 3 : transient.has(statusName(thrown))
-      const pauseMs = Math.random() * Math.min(2_000, 100 * 2 ** tries)
+      const again =
+        thrown instanceof DamagedAnswer
+          ? damaged < 3
+          : transient.has(statusName(thrown)) && !isCertificate(thrown)
+      const pauseMs = Math.random() * Math.min(2_000, limits.pauseMs * 2 ** (tries - 1))
       const spent = performance.now() - start + pauseMs
       const budgetMs = connected() ? limits.totalMs : Math.min(limits.connectMs, limits.totalMs)
       if (!again || tries >= limits.attempts || spent >= budgetMs) throw kmsError(thrown, action, tries)

@@ -35,6 +35,13 @@ export async function makeClient(config: KmsConfig): Promise<KeyManagementServic
 const credentialsHint =
   'run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a credentials file'
 
+function credentialsError(thrown: unknown, action: string): ZtError {
+  const [first = ''] = reason(thrown).split('\n')
+  // A JSON parser's message repeats a piece of the file, which holds a private key.
+  const detail = /JSON/.test(first) ? 'the credentials file is not valid JSON' : first.slice(0, 300)
+  return new ZtError('DENIED', `${action}: no usable credentials: ${detail}`, { hint: credentialsHint })
+}
+
 /**
  * Finds the credentials and prepares the channel, within `connectMs`. Returns whether a connection stands, to be asked
  * at any time. @throws DENIED where there are no credentials, UNREACHABLE where the search takes too long
@@ -48,8 +55,8 @@ export async function prepareClient(
   let timer: Timer | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      const message = `${action}: no credentials were found within ${connectMs} ms`
-      reject(new ZtError('UNREACHABLE', message, { hint: credentialsHint }))
+      const message = `${action}: looking for credentials took longer than ${connectMs} ms`
+      reject(new ZtError('UNREACHABLE', message, { hint: `check the network, or ${credentialsHint}` }))
     }, connectMs)
   })
   try {
@@ -59,11 +66,7 @@ export async function prepareClient(
   } catch (thrown) {
     if (config.provider !== 'gcp-kms') throw kmsError(thrown, action)
     if (thrown instanceof ZtError) throw thrown
-    const [first = ''] = reason(thrown).split('\n')
-    throw new ZtError('DENIED', `${action}: no usable credentials: ${first}`, {
-      hint: credentialsHint,
-      cause: thrown,
-    })
+    throw credentialsError(thrown, action)
   } finally {
     clearTimeout(timer)
   }

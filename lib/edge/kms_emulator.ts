@@ -64,10 +64,7 @@ export async function startKmsEmulator(options: KmsEmulatorOptions): Promise<Kms
   return {
     endpoint: `127.0.0.1:${port}`,
     createKey: (key, keyOptions) => operator.createKey(store, key, keyOptions),
-    addIdentity: async (name, grants, tokenFile) => {
-      await operator.ensureToken(store, name, tokenFile)
-      await operator.grant(store, name, grants)
-    },
+    addIdentity: (name, grants, tokenFile) => operator.addIdentity(store, name, grants, tokenFile),
     grant: (name, grants) => operator.grant(store, name, grants),
     removeIdentity: name => operator.removeIdentity(store, name),
     rotateKey: key => operator.rotateKey(store, key),

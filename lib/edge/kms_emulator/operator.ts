@@ -20,7 +20,10 @@ async function change<T>(store: StateStore, act: (state: State) => T): Promise<T
     return await store.update(act)
   } catch (thrown) {
     if (!(thrown instanceof RpcError)) throw thrown
-    throw new ZtError('BAD_INPUT', `kms emulator: ${thrown.details.replace(/\.$/, '')}`, { cause: thrown })
+    throw new ZtError('REFUSED', `kms emulator: ${thrown.details.replace(/\.$/, '')}`, {
+      hint: 'see the state file for what there is',
+      cause: thrown,
+    })
   }
 }
 
@@ -111,6 +114,18 @@ export async function ensureToken(store: StateStore, name: string, tokenFile: st
   const token = randomBytes(32).toString('base64url')
   createExclusive(tokenFile, `${token}\n`)
   await setToken(store, name, token)
+}
+
+/** An identity, made if new, with its token in `tokenFile` and these rights. @throws as ensureToken and grant */
+export async function addIdentity(
+  store: StateStore,
+  name: string,
+  grants: readonly Grant[],
+  tokenFile: string,
+): Promise<void> {
+  for (const { resource } of grants) resourceOf(resource) // before anything is written
+  await ensureToken(store, name, tokenFile)
+  await grant(store, name, grants)
 }
 
 /** Sets the rights of an identity on each resource named; none takes them away. @throws NOT_FOUND */

@@ -1,0 +1,71 @@
+/** The road to Google: real TLS, real credentials, and nothing but the environment to tell the client where to go. */
+import { describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startFakeGoogle } from '../support/google.ts'
+import { keyA } from '../support/kms.ts'
+
+const secret = 'canary-9b2e-never-to-be-printed!'
+const probe = join(import.meta.dir, '../support/kms_probe.ts')
+
+async function run(env: Record<string, string>) {
+  const child = Bun.spawn([process.execPath, probe, keyA], {
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdin: new Blob([secret]),
+    stdout: 'pipe',
+    stderr: 'pipe',
+  })
+  const start = performance.now()
+  const [stdout, stderr] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ])
+  return { answer: JSON.parse(stdout) as Record<string, unknown>, stderr, ms: performance.now() - start }
+}
+
+describe("Google's endpoint", () => {
+  test('is reached over TLS as the service account of the environment, and never called an emulator', async () => {
+    const google = await startFakeGoogle(keyA)
+    const { answer, stderr } = await run(google.env)
+    await google.stop()
+    expect(answer).toEqual({ keyUri: `gcp-kms://${keyA}`, answers: [true, true] })
+    expect(new Set(google.connected)).toEqual(new Set(['cloudkms.googleapis.com:443']))
+    const caller = { sub: 'writer@zt-test.iam.gserviceaccount.com', aud: 'https://cloudkms.googleapis.com/' }
+    expect(google.callers).toEqual([caller, caller, caller, caller])
+    expect(stderr).toBe('')
+  })
+
+  test('is not believed with a certificate for another name, and is told nothing', async () => {
+    const impostor = await startFakeGoogle(keyA, 'impostor.example.com')
+    const { answer, ms } = await run(impostor.env)
+    await impostor.stop()
+    expect(answer.code).toBe('TLS')
+    expect(answer.message).toContain('ERR_TLS_CERT_ALTNAME_INVALID')
+    expect(impostor.callers).toEqual([])
+    expect(impostor.connected).toEqual(['cloudkms.googleapis.com:443']) // once: a wrong certificate stays wrong
+    expect(ms).toBeLessThan(5_000)
+  })
+
+  test('is not asked without credentials, and the error says within seconds how to get some', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'zt-adc-'))
+    const { answer, ms } = await run({ HOME: dir, METADATA_SERVER_DETECTION: 'none' })
+    rmSync(dir, { recursive: true })
+    expect(answer).toMatchObject({ code: 'DENIED' })
+    expect(answer.message).toContain('cloudkms.googleapis.com:443: no usable credentials')
+    expect(answer.hint).toContain('gcloud auth application-default login')
+    expect(ms).toBeLessThan(5_000)
+  })
+
+  test('a broken credentials file is reported without a piece of it', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'zt-adc-'))
+    const file = join(dir, 'account.json')
+    writeFileSync(file, `{"private_key": ${secret}}`)
+    const { answer, stderr } = await run({ HOME: dir, GOOGLE_APPLICATION_CREDENTIALS: file })
+    rmSync(dir, { recursive: true })
+    expect(answer.code).toBe('DENIED')
+    expect(answer.message).toContain('the credentials file is not valid JSON')
+    expect(JSON.stringify(answer) + stderr).not.toContain('canary')
+  })
+})
