@@ -53,6 +53,10 @@ function describeDir(path: string): string | null {
   return line(stats.mode, stats, null)
 }
 
+/** The same line for what should be there. */
+export const describeOwned = (file: { mode: number; owner: string; sha256: string }): string =>
+  `${octal(file.mode)} ${file.owner} sha256:${file.sha256.slice(0, 16)}`
+
 export function fileChange(file: OwnedFile): Change[] {
   const before = describeFile(file.path)
   const after = line(file.mode, file, sha256Hex(file.bytes))

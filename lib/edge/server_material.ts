@@ -1,9 +1,8 @@
 /** Reads pki_server.tar.gz and judges it before anything on the host is touched. */
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
-import { gunzipSync } from 'node:zlib'
 import { ZtError } from '../core/errors.ts'
 import { parsePem, parsePems } from '../core/pem.ts'
-import { archiveLimits, parseServerArchive, type ServerArchive } from '../core/server_archive.ts'
+import { archiveLimits, readServerFiles, type ServerArchive } from '../core/server_archive.ts'
 import type { TableDefinition } from '../core/tables.ts'
 import { formatTime } from '../core/time.ts'
 import {
@@ -14,28 +13,19 @@ import {
   readCrl,
   type Signed,
 } from '../core/x509.ts'
+import { unpackArchive } from './archive.ts'
 import { readPrivateFile } from './files.ts'
 
 const freshHint = 'make a new archive on the workstation with outside_pki and copy it here'
 
 /** @throws as readPrivateFile; BAD_FORMAT where it is cut, or not such an archive */
-export function readServerArchive(path: string, definitions: Iterable<TableDefinition>): ServerArchive {
+export async function readServerArchive(
+  path: string,
+  definitions: Iterable<TableDefinition>,
+): Promise<ServerArchive> {
   const packed = readPrivateFile(path, 'archive')
-  let tar: Uint8Array
-  try {
-    tar = gunzipSync(packed, { maxOutputLength: archiveLimits.bytes })
-  } catch (cause) {
-    const bomb = (cause as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE'
-    throw new ZtError(
-      'BAD_FORMAT',
-      `archive ${path}: ${bomb ? `unpacks to more than ${archiveLimits.bytes} bytes` : 'not gzip, or cut'}`,
-      {
-        hint: 'copy it again from the workstation',
-        cause,
-      },
-    )
-  }
-  return parseServerArchive(tar, definitions, `archive ${path}`)
+  const what = `archive ${path}`
+  return readServerFiles(await unpackArchive(packed, what, archiveLimits.unpackedBytes), definitions, what)
 }
 
 /** What the archive says about its certificates, once it was found good. */
