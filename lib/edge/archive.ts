@@ -1,8 +1,9 @@
 /** Archives whose bytes depend on their content alone: gzip'd ustar of regular files, sorted, owner 0, mtime 0. */
 import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
-import { pack } from 'tar-stream'
+import { gunzip, gzip } from 'node:zlib'
+import { extract, pack } from 'tar-stream'
 import type { Bytes } from '../core/bytes.ts'
+import { reason, ZtError } from '../core/errors.ts'
 
 /** @param mode of every file: 0600 for secrets, 0644 for evidence */
 export async function packArchive(files: ReadonlyMap<string, Bytes>, mode: number): Promise<Bytes> {
@@ -20,4 +21,59 @@ export async function packArchive(files: ReadonlyMap<string, Bytes>, mode: numbe
   zipped.fill(0, 4, 8) // MTIME
   zipped[9] = 255 // OS: unknown, whichever system packed it
   return zipped
+}
+
+const namePattern = /^(?:[A-Za-z0-9_][A-Za-z0-9._-]*\/){0,4}[A-Za-z0-9_][A-Za-z0-9._-]*$/
+
+/**
+ * The files of an archive, by name. Its names and sizes are a stranger's: only regular files under plain relative
+ * names are taken, none twice, and no more than `maxBytes` after decompression.
+ * @throws BAD_FORMAT
+ */
+export async function unpackArchive(
+  zipped: Bytes,
+  what: string,
+  maxBytes: number,
+): Promise<Map<string, Bytes>> {
+  const bad = (why: string, cause?: unknown) =>
+    new ZtError('BAD_FORMAT', `${what}: ${why}`, { hint: 'it may be cut or damaged: copy it again', cause })
+  let tar: Buffer
+  try {
+    tar = await promisify(gunzip)(zipped, { maxOutputLength: maxBytes })
+  } catch (thrown) {
+    throw bad(`not a gzip archive of at most ${maxBytes} bytes`, thrown)
+  }
+  // tar-stream takes an archive that ends early for a short one
+  if (tar.length % 512 !== 0 || tar.length < 1024 || tar.subarray(-1024).some(byte => byte !== 0))
+    throw bad('does not end as a tar archive does')
+  return await readTar(tar, bad)
+}
+
+async function readTar(
+  tar: Buffer,
+  bad: (why: string, cause?: unknown) => ZtError,
+): Promise<Map<string, Bytes>> {
+  const files = new Map<string, Bytes>()
+  const reader = extract()
+  const done = new Promise<void>((resolve, reject) => {
+    reader.on('entry', ({ name, type }, stream, next) => {
+      if (type !== 'file' || !namePattern.test(name) || files.has(name)) {
+        reject(bad('holds something else than regular files with plain names'))
+        return
+      }
+      const chunks: Bytes[] = []
+      stream.on('data', chunk => {
+        if (chunk instanceof Uint8Array) chunks.push(chunk)
+      })
+      stream.on('end', () => {
+        files.set(name, new Uint8Array(Buffer.concat(chunks)))
+        next()
+      })
+    })
+    reader.on('finish', resolve)
+    reader.on('error', thrown => reject(bad(reason(thrown), thrown)))
+  })
+  reader.end(tar)
+  await done
+  return files
 }
