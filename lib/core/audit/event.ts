@@ -77,7 +77,7 @@ export type Event = RowEvent | ServerEvent
 export type AnchorEvent = Extract<ServerEvent, { action: 'anchor' }>
 
 /** Longer than any event that the procedures can make; the length comes from whoever stored it. */
-export const eventMaxBytes = 8192
+export const eventMaxBytes = 4096
 
 export const isRowEvent = (event: Event): event is RowEvent => event.data === null
 
