@@ -1,7 +1,12 @@
 /** Reads X.509 certificates and CRLs (RFC 5280). What was read is data: nothing here says that it is trusted. */
 import 'reflect-metadata'
 import { p384 } from '@noble/curves/nist.js'
-import { BasicConstraintsExtension, X509Certificate, X509Crl } from '@peculiar/x509'
+import {
+  BasicConstraintsExtension,
+  SubjectAlternativeNameExtension,
+  X509Certificate,
+  X509Crl,
+} from '@peculiar/x509'
 import { type Bytes, concat, equal, fromHex, toHex } from './bytes.ts'
 import { type DistinguishedName, oneLine } from './dn.ts'
 import { reason, ZtError } from './errors.ts'
@@ -43,6 +48,8 @@ export interface CertificateInfo extends Signed {
   /** Hex of SHA-256 of the SPKI (SPEC §2). */
   readonly signer: string
   readonly isCa: boolean
+  /** DNS names and IP addresses of its subjectAltName. */
+  readonly names: readonly string[]
 }
 
 export interface CrlInfo extends Signed {
@@ -89,6 +96,10 @@ export function readCertificate(der: Bytes, what: string): CertificateInfo {
       spki,
       signer: toHex(signerOf(spki)),
       isCa: certificate.getExtension(BasicConstraintsExtension)?.ca === true,
+      names:
+        certificate
+          .getExtension(SubjectAlternativeNameExtension)
+          ?.names.items.flatMap(({ type, value }) => (type === 'dns' || type === 'ip' ? [value] : [])) ?? [],
     }
   })
 }

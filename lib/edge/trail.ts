@@ -1,7 +1,7 @@
 /** Where a verifier reads a trail from: a live database in one consistent snapshot, or an export (SPEC §4.9). */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { parseExportEnd, parseExportEvent, parseExportHeader, parseExportRow } from '../core/audit/export.ts'
+import { exportSource } from '../core/audit/export.ts'
 import type { StoredRow, TrailEvent, TrailSource } from '../core/audit/source.ts'
 import type { Bytes } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
@@ -107,43 +107,7 @@ export async function openExport(
     throw new ZtError('NOT_FOUND', `${path}: cannot be read`, { cause, hint: 'name an export of this trail' })
   })
   if (!info.isFile()) throw new ZtError('BAD_INPUT', `${path}: not a regular file`)
-  const reader = lines(path, maxLine)
-  const first = await reader.next()
-  await reader.return(undefined)
-  const header = parseExportHeader(first.done ? '' : first.value, path)
-  const totals = parseExportEnd(await lastLine(path, info.size), path)
-  return {
-    origin: header.origin,
-    from: header.from,
-    size: header.size,
-    rowCount: totals.rows,
-    events: () => inBatches(section(path, 1, totals.events, parseExportEvent), event => event),
-    rows: () =>
-      inBatches(
-        section(path, 1 + totals.events, totals.rows, (line, what) =>
-          parseExportRow(line, definitions, what),
-        ),
-        row => row,
-      ),
-  }
-}
-
-/** `count` lines after the first `skip`, all of one kind; then the next section or the closing line must follow. */
-async function* section<T>(
-  path: string,
-  skip: number,
-  count: number,
-  parse: (line: string, what: string) => T | undefined,
-): AsyncGenerator<T> {
-  let n = 0
-  for await (const line of lines(path, maxLine)) {
-    n++
-    if (n <= skip) continue
-    const item = n <= skip + count ? parse(line, `${path}:${n}`) : undefined
-    if (item !== undefined) yield item
-    else if (n === skip + count + 1 && parse(line, `${path}:${n}`) === undefined) return
-    else throw new ZtError('BAD_FORMAT', `${path}:${n}: the closing line counts other lines than there are`)
-  }
+  return exportSource(() => lines(path, maxLine), await lastLine(path, info.size), definitions, path)
 }
 
 async function lastLine(path: string, size: number): Promise<string> {

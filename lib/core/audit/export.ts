@@ -5,7 +5,7 @@ import { ZtError } from '../errors.ts'
 import { formatCanonical, parseCanonical } from '../json.ts'
 import { rowFromJson, rowToJson } from '../rows.ts'
 import type { TableDefinition } from '../tables.ts'
-import type { StoredRow, TrailEvent } from './source.ts'
+import type { StoredRow, TrailEvent, TrailSource } from './source.ts'
 
 const count = z.int().nonnegative()
 const hash = z.string().regex(/^[0-9a-f]{64}$/)
@@ -83,4 +83,72 @@ export function parseExportRow(
   const def = definitions.get(table)
   if (!def) throw new ZtError('BAD_FORMAT', `${what}: no protected table ${table} in this release`)
   return { table, row: rowFromJson(def, row) }
+}
+
+/** One export: lines with their ends, from the first on, each time it is called. */
+export type OpenLines = () => AsyncIterable<string>
+
+/** `count` lines after the first `skip`, all of one kind; then the next section or the closing line must follow. */
+async function* section<T>(
+  open: OpenLines,
+  what: string,
+  skip: number,
+  count: number,
+  parse: (line: string, what: string) => T | undefined,
+): AsyncGenerator<T[]> {
+  let n = 0
+  let batch: T[] = []
+  for await (const line of open()) {
+    n++
+    if (n <= skip) continue
+    const item = parse(line, `${what}:${n}`)
+    if (n > skip + count) {
+      if (item !== undefined) break
+      yield batch
+      return
+    }
+    if (item === undefined) break
+    batch.push(item)
+    if (batch.length === 1000) {
+      yield batch
+      batch = []
+    }
+  }
+  throw new ZtError('BAD_FORMAT', `${what}:${n}: the closing line counts other lines than there are`)
+}
+
+/**
+ * The trail in an export (SPEC §4.9).
+ * @param lastLine of the file, its end included
+ * @throws BAD_FORMAT, also while it is read; a file that was cut says so at once
+ */
+export async function exportSource(
+  open: OpenLines,
+  lastLine: string,
+  definitions: Map<string, TableDefinition>,
+  what: string,
+): Promise<TrailSource> {
+  let first = ''
+  for await (const line of open()) {
+    first = line
+    break
+  }
+  const { origin, from, size } = parseExportHeader(first, what)
+  const totals = parseExportEnd(lastLine, what)
+  if (totals.events !== size - from)
+    throw new ZtError(
+      'BAD_FORMAT',
+      `${what}: its first line promises ${size - from} events, its last ${totals.events}`,
+    )
+  return {
+    origin,
+    from,
+    size,
+    rowCount: totals.rows,
+    events: () => section(open, what, 1, totals.events, parseExportEvent),
+    rows: () =>
+      section(open, what, 1 + totals.events, totals.rows, (line, at) =>
+        parseExportRow(line, definitions, at),
+      ),
+  }
 }

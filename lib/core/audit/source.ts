@@ -29,6 +29,8 @@ export interface TrailSource {
   /** Rows of the protected tables in any order, in batches; absent where only the trail is judged. */
   rows?(): AsyncIterable<StoredRow[]>
   rowCount?: number
+  /** Events from this number on came after the rows were read; default: none did. */
+  stateSize?: number
   /** Payloads committed but not sealed at the moment of the snapshot: they explain rows ahead of the trail. */
   pending?(): AsyncIterable<Bytes[]>
 }

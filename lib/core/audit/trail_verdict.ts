@@ -5,7 +5,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { type Bytes, equal, toHex } from '../bytes.ts'
 import { reason } from '../errors.ts'
-import type { TableDefinition } from '../tables.ts'
+import type { Row, TableDefinition } from '../tables.ts'
 import type { Trust, TrustedCertificate } from '../trust.ts'
 import { anchorNumber } from './anchor.ts'
 import { type CheckedAnchor, checkAnchors } from './anchor_check.ts'
@@ -32,6 +32,10 @@ export interface VerifyOptions {
   gapSeconds?: number
   rowsPerPass?: number
   onProgress?: (done: number, total: number) => void
+  /** Each event once, in order, whether or not anything is wrong with its place. */
+  onEvent?: (event: Event, seq: number) => void
+  /** Each row once. */
+  onRow?: (table: string, row: Row) => void
 }
 
 export interface Verdict {
@@ -76,6 +80,7 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     ? Math.max(1, Math.ceil((source.rowCount ?? 0) / (options.rowsPerPass ?? 200_000)))
     : 1
   const anchored = anchors.at(-1)?.size ?? 0
+  const stateSize = source.stateSize ?? Number.POSITIVE_INFINITY
   let rows = 0
   let signaturesChecked = 0
 
@@ -96,6 +101,7 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     for await (const batch of source.events()) {
       for (const stored of batch) {
         const event = first ? chain.add(stored) : tryParse(stored.payload)
+        if (first && event) options.onEvent?.(event, stored.seq)
         if (first) settleReceipt(receipts, stored.payload, stored.seq, anchored, findings)
         if (!event || !isRowEvent(event)) continue
         if (first) {
@@ -103,7 +109,7 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
           if (fault) findings.add(fault.code, `event ${stored.seq}`, fault.what)
           else if (options.signatures === 'all') judge(event, stored.seq)
         }
-        state.addEvent(event, stored.seq)
+        if (stored.seq < stateSize) state.addEvent(event, stored.seq)
       }
       if (first) options.onProgress?.(chain.size, source.size)
     }
@@ -130,7 +136,10 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     if (source.rows) {
       for await (const batch of source.rows()) {
         for (const { table, row } of batch) {
-          if (first) rows++
+          if (first) {
+            rows++
+            options.onRow?.(table, row)
+          }
           const last = state.addRow(table, row)
           if (last) judgeLast(last)
         }

@@ -1,0 +1,75 @@
+import type { Control } from './control.ts'
+
+export const writeControls: Control[] = [
+  {
+    id: 'writes.procedures-only',
+    layer: 'writes',
+    claim: 'an application account can neither write nor read a base table',
+    standard: ['CIS MySQL 5.9', 'PCI DSS 7.2.6'],
+    status: 'enforced',
+    enforcedBy: 'grants: EXECUTE on procedures, SELECT on views',
+    expect: { kind: 'checks', checks: [{ probe: 'direct_sql', at: 'attempts.*.errno', is: 1142 }] },
+    grade: 'network',
+    dependsOn: [],
+    sabotage: 'GRANT INSERT ON securedb.users to the probe account',
+  },
+  {
+    id: 'writes.procedure-path',
+    layer: 'writes',
+    claim: 'the same account writes, reads back and erases through procedures and views',
+    standard: ['ISO 27001 A.8.3'],
+    status: 'enforced',
+    enforcedBy: 'app_create_user_encrypted, app_erase_user, app_users',
+    expect: {
+      kind: 'checks',
+      checks: [
+        { probe: 'procedure_path', at: 'created', is: true },
+        { probe: 'procedure_path', at: 'read', is: true },
+        { probe: 'procedure_path', at: 'erased', is: true },
+      ],
+    },
+    grade: 'network',
+    dependsOn: [],
+    sabotage: 'DROP PROCEDURE app_erase_user',
+  },
+  {
+    id: 'writes.tenant-context',
+    layer: 'writes',
+    claim: 'without a tenant context of its own connection nothing is read or written',
+    standard: ['ISO 27001 A.8.3'],
+    status: 'enforced',
+    enforcedBy: 'current_tenant(), security_set_tenant',
+    expect: {
+      kind: 'checks',
+      checks: [
+        { probe: 'no_context', at: 'attempts.*.errno', is: 1644 },
+        { probe: 'no_context', at: 'attempts.*.sqlState', is: '45T01' },
+      ],
+    },
+    grade: 'network',
+    dependsOn: [],
+    sabotage: 'a current_tenant() that returns a tenant without looking',
+  },
+  {
+    id: 'writes.tenant-isolation',
+    layer: 'writes',
+    claim: "an account can neither enter, read nor write another tenant's rows",
+    standard: ['ISO 27001 A.8.3', 'SOC 2 CC6.1'],
+    status: 'enforced',
+    enforcedBy: 'tenant_grant, security_set_tenant, tenant-scoped views',
+    expect: {
+      kind: 'checks',
+      checks: [
+        { probe: 'tenant_crossing', at: 'enter.errno', is: 1644 },
+        { probe: 'tenant_crossing', at: 'enter.sqlState', is: '45T02' },
+        { probe: 'tenant_crossing', at: 'neighbour.rows', is: 1 },
+        { probe: 'tenant_crossing', at: 'read.rows', is: 0 },
+        { probe: 'tenant_crossing', at: 'write.errno', is: 1644 },
+        { probe: 'tenant_crossing', at: 'write.sqlState', is: '45W06' },
+      ],
+    },
+    grade: 'network',
+    dependsOn: ['writes.procedure-path'],
+    sabotage: "a grant of the neighbour's tenant to the probe account",
+  },
+]

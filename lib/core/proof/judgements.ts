@@ -1,0 +1,136 @@
+/** Judgements that take more than a comparison. Each is given the raw result and the evidence, and trusts neither. */
+import { z } from 'zod'
+import type { Json, Judgement } from '../controls/control.ts'
+import { reason } from '../errors.ts'
+import { parsePem } from '../pem.ts'
+import { settingDrift, settingsFor } from '../settings.ts'
+import type { Trust } from '../trust.ts'
+import { isSignedBy, p384Point, readCertificate } from '../x509.ts'
+import { type Evidence, fail, type Outcome, pass } from './outcome.ts'
+
+type Act = (result: Json, evidence: Evidence) => Outcome
+
+const few = (faults: string[]): string =>
+  faults.slice(0, 3).join('; ') + (faults.length > 3 ? `; and ${faults.length - 3} more` : '')
+
+/** A result of another shape than the probe makes is a failure: whoever wrote it hides something. */
+function shaped<S extends z.ZodType>(
+  schema: S,
+  act: (value: z.output<S>, evidence: Evidence) => Outcome,
+): Act {
+  return (result, evidence) => {
+    const parsed = schema.safeParse(result)
+    if (!parsed.success)
+      return fail(
+        `the observation has another shape than its probe makes: ${parsed.error.issues[0]?.message}`,
+      )
+    try {
+      return act(parsed.data, evidence)
+    } catch (thrown) {
+      return fail(reason(thrown))
+    }
+  }
+}
+
+const serverCertificate = shaped(
+  z.looseObject({ certificate: z.string(), host: z.string(), time: z.string() }),
+  ({ certificate, host, time }, { trust }) => {
+    const leaf = readCertificate(
+      parsePem(certificate, 'CERTIFICATE', 'server certificate'),
+      'server certificate',
+    )
+    if (!trust.ca.some(ca => ca.subject === leaf.issuer && isSignedBy(leaf, p384Point(ca.spki, 'ca.pem'))))
+      return fail(`${leaf.subject} is not signed by the CA of the trust folder`)
+    if (!leaf.names.includes(host)) return fail(`it names ${leaf.names.join(', ')}, not ${host}`)
+    if (time < leaf.notBefore || time > leaf.notAfter)
+      return fail(`it holds from ${leaf.notBefore} to ${leaf.notAfter}`)
+    return pass(`${leaf.subject}, until ${leaf.notAfter}`)
+  },
+)
+
+const accountRow = z.strictObject({
+  user: z.string(),
+  host: z.string(),
+  ssl_type: z.string(),
+  x509_subject: z.string(),
+  x509_issuer: z.string(),
+  plugin: z.string(),
+  locked: z.boolean(),
+  /** Whether it has an authentication string at all; the string itself is nobody's business. */
+  has_secret: z.boolean(),
+})
+
+function accountFault(account: z.infer<typeof accountRow>, trust: Trust): string | undefined {
+  const name = `'${account.user}'@'${account.host}'`
+  if (account.locked || account.plugin === 'mysql_no_login') return undefined
+  if (account.user === '') return `${name} is anonymous`
+  if (account.host === 'localhost')
+    return account.plugin === 'auth_socket' || account.has_secret ? undefined : `${name} has no password`
+  if (account.host.includes('%') || account.host === '') return `${name} may come from anywhere`
+  if (account.ssl_type !== 'SPECIFIED' || account.x509_subject === '' || account.x509_issuer === '')
+    return `${name} is not bound to a subject and an issuer`
+  if (!account.has_secret) return `${name} has no password`
+  const known = trust.certificates.some(
+    c =>
+      c.account === account.user &&
+      c.subject === account.x509_subject &&
+      c.issuer === account.x509_issuer &&
+      c.revokedAt === null,
+  )
+  return known
+    ? undefined
+    : `${name} is bound to ${account.x509_subject}, which is no certificate in force in the trust folder`
+}
+
+const accountsBound = shaped(z.array(accountRow), (accounts, { trust }) => {
+  const faults = accounts.flatMap(account => accountFault(account, trust) ?? [])
+  if (faults.length > 0) return fail(few(faults))
+  const bound = accounts.filter(account => account.ssl_type === 'SPECIFIED').length
+  return bound === 0
+    ? fail('no account is bound to a certificate')
+    : pass(`${bound} accounts bound, ${accounts.length} in all`)
+})
+
+const settings = shaped(
+  z.strictObject({
+    input: z.strictObject({ tlsDir: z.string(), initFile: z.string(), bindAddress: z.string() }),
+    variables: z.record(z.string(), z.string().nullable()),
+  }),
+  ({ input, variables }) => {
+    const drift = settingDrift(settingsFor(input), new Map(Object.entries(variables)))
+    if (drift.length === 0) return pass(`${settingsFor(input).length} settings as the release has them`)
+    return fail(few(drift.map(d => `${d.variable} is ${d.before ?? 'unknown'}, expected ${d.after}`)))
+  },
+)
+
+const ciphertext: Act = (_result, { rows }) => {
+  if (rows.ciphertextFaults.length > 0) return fail(few(rows.ciphertextFaults))
+  if (rows.cells === 0) return { status: 'not-applicable', reason: 'no PII cell is stored yet' }
+  return pass(`${rows.cells} cells`)
+}
+
+const wrappedKeys: Act = (_result, { rows }) => {
+  if (rows.keyFaults.length > 0) return fail(few(rows.keyFaults))
+  if (rows.keys === 0) return { status: 'not-applicable', reason: 'no data key is stored yet' }
+  return pass(`${rows.keys} data keys, each signed by its tenant's issuer`)
+}
+
+const hybrid: Act = (_result, { rows }) => {
+  if (rows.hybridFaults.length > 0) return fail(few(rows.hybridFaults))
+  if (rows.hybridKeys === 0)
+    return { status: 'not-applicable', reason: 'no data key is wrapped by the hybrid suite' }
+  return pass(`${rows.hybridKeys} of ${rows.keys} data keys`)
+}
+
+const brackets: Act = (_result, { bracketFault, bracketNote }) =>
+  bracketFault === undefined ? pass(bracketNote) : fail(bracketFault)
+
+export const judgements: Record<Judgement, Act> = {
+  'server-certificate': serverCertificate,
+  'accounts-bound': accountsBound,
+  settings,
+  ciphertext,
+  'wrapped-keys': wrappedKeys,
+  hybrid,
+  brackets,
+}

@@ -1,0 +1,26 @@
+import type { Verdict } from '../audit/trail_verdict.ts'
+import type { Trust } from '../trust.ts'
+import type { Observation } from './observation.ts'
+import type { RowEvidence } from './row_evidence.ts'
+
+export type Status = 'pass' | 'fail' | 'error' | 'not-applicable'
+
+/** The verdict of a control and why, for a person. */
+export interface Outcome {
+  status: Status
+  reason: string
+}
+
+export const pass = (reason: string): Outcome => ({ status: 'pass', reason })
+export const fail = (reason: string): Outcome => ({ status: 'fail', reason })
+
+/** Everything a judgement may look at. */
+export interface Evidence {
+  observations: ReadonlyMap<string, Observation>
+  trail: Verdict
+  rows: RowEvidence
+  trust: Trust
+  /** What is wrong with the bundle's place between two anchors; undefined: nothing, or `bracketsNote` says it. */
+  bracketFault: string | undefined
+  bracketNote: string
+}

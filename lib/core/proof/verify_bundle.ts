@@ -1,0 +1,152 @@
+/** Judges a bundle anew from its raw observations, the trail in it and what the auditor brings. */
+import { type Anchor, parseAnchor } from '../audit/anchor.ts'
+import type { Event } from '../audit/event.ts'
+import type { StoredAnchor } from '../audit/source.ts'
+import { type Verdict, verifyTrail } from '../audit/trail_verdict.ts'
+import { controls } from '../controls/index.ts'
+import { ZtError } from '../errors.ts'
+import type { TableDefinition } from '../tables.ts'
+import type { Trust } from '../trust.ts'
+import { type Bundle, type BundleFiles, joinTrails, type Manifest, readBundle } from './bundle.ts'
+import { type Judged, judge } from './judge.ts'
+import { type Profile, satisfies } from './profile.ts'
+import { RowEvidence } from './row_evidence.ts'
+
+export interface VerifyBundleOptions {
+  trust: Trust
+  /** The auditor's own copy. */
+  anchors: StoredAnchor[]
+  definitions: Map<string, TableDefinition>
+  golden: string[]
+  profile: Profile
+  now: number
+  /** Hex; the nonce that the auditor asked for. */
+  nonce?: string
+}
+
+export interface BundleVerdict {
+  ok: boolean
+  profile: Profile
+  manifest: Manifest
+  trail: Verdict
+  judged: Judged[]
+  /** Store's time of the opening and closing anchors, ISO; empty where they are missing. */
+  opened: string
+  closed: string
+}
+
+/** Longest time between the two anchors that bracket a bundle. */
+const widestSeconds = 900
+
+/** @throws what a bundle that cannot be read throws: that is a failed verification, not a missing one */
+export async function verifyBundle(files: BundleFiles, options: VerifyBundleOptions): Promise<BundleVerdict> {
+  const { trust, definitions } = options
+  const bundle = await readBundle(files, definitions)
+  if (bundle.manifest.origin !== trust.origin)
+    throw new ZtError(
+      'VERIFY_FAILED',
+      `bundle: is of log ${bundle.manifest.origin}, the trust folder of ${trust.origin}`,
+    )
+  const seen = new BracketEvents(bundle)
+  const rows = new RowEvidence(trust)
+  const copy = parsed(options.anchors)
+  const closing = copy.find(({ anchor }) => anchor.size === bundle.closing.size)
+  const trail = await verifyTrail(joinTrails(bundle.trail, bundle.closing), {
+    trust,
+    anchors: options.anchors,
+    // later anchors cover events that the bundle does not hold
+    ...(closing ? { asOf: closing.anchor.number } : {}),
+    definitions,
+    golden: options.golden,
+    now: options.now,
+    signatures: 'last',
+    onEvent: (event, seq) => seen.add(event, seq),
+    onRow: (table, row) => {
+      const def = definitions.get(table)
+      if (def) rows.add(def, row)
+    },
+  })
+  const brackets = seen.judge(copy, closing, options.nonce)
+  const evidence = {
+    observations: bundle.observations,
+    trail,
+    rows,
+    trust,
+    bracketFault: brackets.fault,
+    bracketNote: `between anchor ${brackets.opening?.anchor.number} and anchor ${closing?.anchor.number}, ${opened(brackets.opening)} to ${opened(closing)}`,
+  }
+  const judged = controls.map(control => judge(control, evidence))
+  return {
+    ok: judged.every(verdict => satisfies(verdict, options.profile)),
+    profile: options.profile,
+    manifest: bundle.manifest,
+    trail,
+    judged,
+    opened: opened(brackets.opening),
+    closed: opened(closing),
+  }
+}
+
+interface CopyAnchor {
+  anchor: Anchor
+  receivedAt: number | null
+}
+
+const timeOf = (copy: CopyAnchor): number => copy.receivedAt ?? Date.parse(copy.anchor.time)
+const opened = (copy: CopyAnchor | undefined): string => (copy ? new Date(timeOf(copy)).toISOString() : '')
+
+/** Anchors that parse; what is wrong with the others is verifyTrail's to say. */
+function parsed(stored: StoredAnchor[]): CopyAnchor[] {
+  return stored
+    .flatMap(({ bytes, receivedAt }) => {
+      try {
+        return [{ anchor: parseAnchor(bytes), receivedAt }]
+      } catch {
+        return [] // reported as ANCHOR_FORMAT
+      }
+    })
+    .sort((a, b) => a.anchor.number - b.anchor.number)
+}
+
+/** Finds the nonce's and the manifest's events while the trail goes by. */
+class BracketEvents {
+  readonly #bundle: Bundle
+  #nonceAt: number | undefined
+  #manifestAt: number | undefined
+
+  constructor(bundle: Bundle) {
+    this.#bundle = bundle
+  }
+
+  add(event: Event, seq: number): void {
+    const { manifest, digest, trail } = this.#bundle
+    if (event.action === 'nonce' && seq < trail.size && event.data.nonce === manifest.nonce)
+      this.#nonceAt ??= seq
+    if (event.action === 'manifest' && seq >= trail.size && event.data.digest === digest)
+      this.#manifestAt ??= seq
+  }
+
+  judge(
+    copy: CopyAnchor[],
+    closing: CopyAnchor | undefined,
+    asked: string | undefined,
+  ): { fault: string | undefined; opening: CopyAnchor | undefined } {
+    const { manifest, trail } = this.#bundle
+    const nonceAt = this.#nonceAt
+    const opening = nonceAt === undefined ? undefined : copy.find(({ anchor }) => anchor.size > nonceAt)
+    const fault = (): string | undefined => {
+      if (asked !== undefined && asked !== manifest.nonce)
+        return `the bundle answers nonce ${manifest.nonce}, the auditor asked for ${asked}`
+      if (nonceAt === undefined) return `the trail holds no event with nonce ${manifest.nonce}`
+      if (this.#manifestAt === undefined) return 'no event after the trail names the digest of this manifest'
+      if (!opening || opening.anchor.size > trail.size)
+        return "no anchor of your copy lies between the nonce and the trail's end"
+      if (!closing) return 'the closing anchor is not in your copy of the store: fetch the anchors again'
+      const width = (timeOf(closing) - timeOf(opening)) / 1000
+      if (width < 0 || width > widestSeconds)
+        return `its two anchors lie ${Math.round(width)} s apart, at most ${widestSeconds} are allowed`
+      return undefined
+    }
+    return { fault: fault(), opening }
+  }
+}
