@@ -1,0 +1,218 @@
+/** The client library: seals, signs, writes, keeps the receipt; reads, checks, opens. Over any table definition. */
+import { type Bytes, newUuid, random, uuidBytes } from '../core/bytes.ts'
+import { wipe } from '../core/envelope/aead.ts'
+import { blindPurpose, recordPurpose } from '../core/envelope/key_name.ts'
+import { checkPlain, type Plain } from '../core/envelope/plain.ts'
+import { openRow, requireLive, sealRow } from '../core/envelope/row.ts'
+import { newDataKeyRow } from '../core/envelope/sealed_record.ts'
+import { ZtError } from '../core/errors.ts'
+import { rowFromDatabase } from '../core/rows.ts'
+import { columnsOf, type Row, saltLength, type TableDefinition } from '../core/tables.ts'
+import type { Trust } from '../core/trust.ts'
+import type { Kms } from '../edge/kms.ts'
+import type { MysqlOptions } from '../edge/mysql.ts'
+import { type DataKeys, makeDataKey, type NewDataKey, openDataKeys } from './data_keys.ts'
+import type { Identity } from './identity.ts'
+import { type TenantKms, tenantKms } from './kms.ts'
+import type { Write } from './pending.ts'
+import { openReceipts, type Receipts } from './receipts.ts'
+import { openSession, type Session } from './session.ts'
+import { openWriter, type Writer, type Written } from './writer.ts'
+
+export type { Written } from './writer.ts'
+
+export interface ClientOptions {
+  readonly mysql: MysqlOptions
+  readonly trust: Trust
+  readonly identity: Identity
+  /** Every protected table, by name. */
+  readonly definitions: ReadonlyMap<string, TableDefinition>
+  readonly receiptsDir: string
+  /** Canonical URIs beside those of the trust folder; new keys are wrapped under the first of all. */
+  readonly kmsKeys?: readonly string[]
+  readonly openKms: (key: string) => Promise<Kms>
+  /** Private ML-KEM key of the tenant, 64 bytes. */
+  readonly kemSeed?: Bytes | undefined
+  readonly warn?: (line: string) => void
+}
+
+export interface Client {
+  /** @throws BAD_INPUT (which member), PLANTED_KEY, NOT_FOUND (no data key), and what KMS, MySQL and the disk throw */
+  create(table: string, plain: unknown): Promise<Written>
+  /** Replaces every member of a live row. @throws as create, CONFLICT where somebody was quicker */
+  update(table: string, id: string, plain: unknown): Promise<Written>
+  /** Makes a row unreadable for ever; its tombstone and its history stay. */
+  erase(table: string, id: string): Promise<Written>
+  /** @throws NOT_FOUND, STALE_ROW, BAD_MAC, DECRYPT_FAILED, PLANTED_KEY */
+  read(table: string, id: string): Promise<Plain>
+  /** Ids of the genuine active data keys of a purpose. */
+  activeDataKeys(purpose: string): Promise<string[]>
+  createDataKey(key: NewDataKey): Promise<Written>
+  retireDataKey(id: string): Promise<Written>
+  /** Writes whose receipt never came. */
+  pending(): Write[]
+  /** Sends one again, as it was. */
+  resend(write: Write): Promise<Written>
+  close(): Promise<void>
+}
+
+/** Nothing is connected before something needs it. @throws PERMISSION, BAD_INPUT on a loose receipts folder */
+export function openClient(options: ClientOptions): Client {
+  return new TenantClient(options)
+}
+
+class TenantClient implements Client {
+  readonly #options: ClientOptions
+  readonly #session: Session
+  readonly #kms: TenantKms
+  readonly #keys: DataKeys
+  readonly #receipts: Receipts
+  readonly #writer: Writer
+
+  constructor(options: ClientOptions) {
+    const { tenant } = options.identity
+    this.#options = options
+    this.#receipts = openReceipts(options.receiptsDir, options.trust.origin)
+    this.#session = openSession(options.mysql, tenant.id)
+    this.#writer = openWriter(options.identity, options.trust.origin, this.#session, this.#receipts)
+    this.#kms = tenantKms([...new Set([...(options.kmsKeys ?? []), ...tenant.kmsKeys])], options.openKms)
+    this.#keys = openDataKeys({
+      tenant,
+      def: this.#def('data_keys'),
+      session: this.#session,
+      kms: this.#kms,
+      kemSeed: options.kemSeed,
+      warn: options.warn ?? (() => undefined),
+    })
+  }
+
+  async create(table: string, plain: unknown): Promise<Written> {
+    const def = this.#def(table)
+    return this.#writer.write(def, 'create', await this.#seal(def, newUuid(), 1, plain))
+  }
+
+  async update(table: string, id: string, plain: unknown): Promise<Written> {
+    const def = this.#def(table)
+    const old = await this.#fetchLive(def, id)
+    return this.#writer.write(def, 'update', await this.#seal(def, id, Number(old.version) + 1, plain))
+  }
+
+  async erase(table: string, id: string): Promise<Written> {
+    const def = this.#def(table)
+    const old = await this.#fetchLive(def, id)
+    const empty = Object.fromEntries(columnsOf(def).map(column => [column.name, null]))
+    const row = {
+      ...empty,
+      tenant_id: this.#tenantId,
+      [def.key.name]: id,
+      version: Number(old.version) + 1,
+      wrap_version: 1,
+      state: def.states[1],
+    }
+    return this.#writer.write(def, 'erase', row)
+  }
+
+  async read(table: string, id: string): Promise<Plain> {
+    const def = this.#def(table)
+    const row = await this.#fetchLive(def, id)
+    const { dek_id: dekId } = row
+    if (typeof dekId !== 'string') throw new ZtError('BAD_FORMAT', `${table} ${id}: names no data key`)
+    const dek = await this.#keys.forReading(dekId, sizeOf(row))
+    try {
+      return openRow(def, dek, row, { tenant: this.#tenantId, key: id })
+    } finally {
+      wipe(dek)
+    }
+  }
+
+  activeDataKeys(purpose: string): Promise<string[]> {
+    return this.#keys.activeIds(purpose)
+  }
+
+  async createDataKey(key: NewDataKey): Promise<Written> {
+    const record = await makeDataKey(this.#options.identity.tenant, this.#kms, key, this.#options.kemSeed)
+    return this.#writer.write(this.#def('data_keys'), 'create', newDataKeyRow(record))
+  }
+
+  async retireDataKey(id: string): Promise<Written> {
+    const def = this.#def('data_keys')
+    const old = await this.#fetchLive(def, id)
+    const row = {
+      ...old,
+      version: Number(old.version) + 1,
+      wrap_version: 1,
+      state: def.states[1],
+      salt: random(saltLength),
+    }
+    return this.#writer.write(def, 'retire', row)
+  }
+
+  pending(): Write[] {
+    return this.#receipts.pending(this.#options.definitions)
+  }
+
+  async resend(write: Write): Promise<Written> {
+    if (write.origin !== this.#options.trust.origin || write.row.tenant_id !== this.#tenantId)
+      throw new ZtError('REFUSED', `pending write ${write.event}: is of another log or tenant`, {
+        hint: 'send it with the trust folder and the account that it was made with',
+      })
+    return this.#writer.send(write)
+  }
+
+  async close(): Promise<void> {
+    this.#keys.close()
+    await Promise.all([this.#session.close(), this.#kms.close()])
+  }
+
+  get #tenantId(): string {
+    return this.#options.identity.tenant.id
+  }
+
+  #def(table: string): TableDefinition {
+    const def = this.#options.definitions.get(table)
+    if (def === undefined || def.writer !== 'client')
+      throw new ZtError('BAD_INPUT', `${table}: is not a table that clients write`)
+    return def
+  }
+
+  async #seal(def: TableDefinition, key: string, version: number, input: unknown): Promise<Row> {
+    const plain = checkPlain(def, input) // before any call: a bad value costs nobody anything
+    const bytes = sizeOf(plain)
+    const { id: dekId, key: dek } = await this.#keys.active(recordPurpose, bytes)
+    const blind = new Map<string, Bytes>()
+    try {
+      for (const column of def.columns) {
+        if (column.kind !== 'blind' || plain[column.of] === null) continue
+        const { key: blindKey } = await this.#keys.active(blindPurpose(def.table, column.of), bytes)
+        blind.set(column.of, blindKey)
+      }
+      return sealRow(def, { dekId, dek, blind }, { tenant: this.#tenantId, key, version }, plain)
+    } finally {
+      wipe(dek, ...blind.values())
+    }
+  }
+
+  async #fetchLive(def: TableDefinition, id: string): Promise<Row> {
+    const key = def.key.type === 'uuid' ? uuidBytes(id, 'id') : id
+    const [found] = await this.#session.query(
+      `SELECT * FROM ${def.view ?? def.table} WHERE ${def.key.name} = ?`,
+      [key],
+    )
+    if (found === undefined)
+      throw new ZtError('NOT_FOUND', `${def.table} ${id}: this tenant has no such row`, {
+        hint: 'check the id, and that the account belongs to the tenant that wrote it',
+      })
+    const row = rowFromDatabase(def, found)
+    this.#receipts.requireFresh(def, row)
+    requireLive(def, row, { tenant: this.#tenantId, key: id })
+    return row
+  }
+}
+
+/** A measure for the cache: bytes of a row's or plaintext's values. */
+function sizeOf(values: Row): number {
+  return Object.values(values).reduce<number>(
+    (sum, value) => sum + (value instanceof Uint8Array || typeof value === 'string' ? value.length : 8),
+    0,
+  )
+}

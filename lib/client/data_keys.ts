@@ -1,0 +1,177 @@
+/** The tenant's data keys: fetched, judged by the issuer's signature, opened and cached. */
+import { type Bytes, newUuid, random, toHex, uuidBytes } from '../core/bytes.ts'
+import { wipe } from '../core/envelope/aead.ts'
+import { type DataKeyRecord, dataKeyFromRow, openDataKey } from '../core/envelope/data_key.ts'
+import { dekCommit, issuerOf, issuerPublicKey, signIssue, verifyIssue } from '../core/envelope/issuer.ts'
+import { kemFingerprint, kemPublicKey } from '../core/envelope/kem.ts'
+import { type KeyName, recordPurpose } from '../core/envelope/key_name.ts'
+import { wrapKey } from '../core/envelope/wrap.ts'
+import { reason, ZtError } from '../core/errors.ts'
+import { rowFromDatabase } from '../core/rows.ts'
+import type { TableDefinition } from '../core/tables.ts'
+import type { TrustedTenant } from '../core/trust.ts'
+import { KeyCache } from './key_cache.ts'
+import type { TenantKms } from './kms.ts'
+import type { Session } from './session.ts'
+
+export interface DataKeyOptions {
+  readonly tenant: TrustedTenant
+  readonly def: TableDefinition
+  readonly session: Session
+  readonly kms: TenantKms
+  /** d ‖ z, 64 bytes: needed for what is wrapped in the hybrid suite. */
+  readonly kemSeed?: Bytes | undefined
+  /** Told of planted keys that were passed over. */
+  readonly warn: (line: string) => void
+  readonly cache?: KeyCache
+}
+
+export interface DataKeys {
+  /** Ids of genuine active keys of a purpose. @throws PLANTED_KEY where there are only others */
+  activeIds(purpose: string): Promise<string[]>
+  /** The key to seal under; the caller wipes it. @throws NOT_FOUND, PLANTED_KEY, and as openDataKey */
+  active(purpose: string, bytes: number): Promise<{ id: string; key: Bytes }>
+  /** A DEK to read with, retired ones included; the caller wipes it. @throws as active */
+  forReading(id: string, bytes: number): Promise<Bytes>
+  close(): void
+}
+
+/** Above any honest number of active keys of one purpose; each costs a verification. */
+const maxActive = 16
+
+export function openDataKeys(options: DataKeyOptions): DataKeys {
+  const { tenant, def, session, kms, kemSeed, warn } = options
+  const cache = options.cache ?? new KeyCache()
+  const view = def.view ?? def.table
+  const current = new Map<string, { id: string; since: number }>()
+
+  const fetch = async (where: string, param: string | Uint8Array): Promise<DataKeyRecord[]> => {
+    const rows = await session.query(`SELECT * FROM ${view} WHERE ${where} LIMIT ${maxActive}`, [param])
+    return rows.map(row => dataKeyFromRow(rowFromDatabase(def, row)))
+  }
+
+  const judge = (record: DataKeyRecord, purpose: string): void => {
+    if (record.tenant !== tenant.id)
+      throw new ZtError('PLANTED_KEY', `data key ${record.id}: belongs to another tenant`)
+    const { issuer, issuerSig } = record
+    if (issuer === null || issuerSig === null)
+      throw new ZtError('PLANTED_KEY', `data key ${record.id}: nobody signed it`)
+    verifyIssue({ ...record, issuer, issuerSig }, purpose, tenant.issuers)
+  }
+
+  const open = async (record: DataKeyRecord): Promise<Bytes> => {
+    const secret = await kms.decrypt(record, record)
+    try {
+      const key = openDataKey(record, secret, kemSeed)
+      cache.put(record.id, key)
+      return key
+    } finally {
+      wipe(secret)
+    }
+  }
+
+  const genuine = async (purpose: string): Promise<DataKeyRecord[]> => {
+    const found = await fetch("state = 'active' AND purpose = ? ORDER BY id", purpose)
+    const planted: ZtError[] = []
+    const kept = found.filter(record => {
+      try {
+        judge(record, purpose)
+        return true
+      } catch (thrown) {
+        if (!(thrown instanceof ZtError) || thrown.code !== 'PLANTED_KEY') throw thrown
+        planted.push(thrown)
+        return false
+      }
+    })
+    const [first] = planted
+    if (first !== undefined && kept.length === 0) throw first
+    for (const error of planted) warn(`warning: ${reason(error)}`)
+    return kept
+  }
+
+  return {
+    activeIds: async purpose => (await genuine(purpose)).map(record => record.id),
+    active: async (purpose, bytes) => {
+      const known = current.get(purpose)
+      const fresh = known !== undefined && performance.now() - known.since < 60_000
+      const cached = fresh ? cache.take(known.id, bytes) : undefined
+      if (known !== undefined && cached !== undefined) return { id: known.id, key: cached }
+      const [record] = await genuine(purpose)
+      if (record === undefined)
+        throw new ZtError('NOT_FOUND', `no active data key for ${purpose} of tenant ${tenant.label}`, {
+          hint: 'make it on the workstation: pq_envelope_cli tenant-key',
+        })
+      current.set(purpose, { id: record.id, since: performance.now() })
+      return { id: record.id, key: cache.take(record.id, bytes) ?? (await open(record)) }
+    },
+    forReading: async (id, bytes) => {
+      const cached = cache.take(id, bytes)
+      if (cached !== undefined) return cached
+      const [record] = await fetch('id = ?', uuidBytes(id, 'dek_id'))
+      if (record === undefined || record.id !== id)
+        throw new ZtError('NOT_FOUND', `data key ${id}: the database does not have it`, {
+          hint: 'the row that names it cannot be opened: run chain_verify',
+        })
+      // A key that only the database vouches for could open a row that an attacker sealed.
+      judge(record, recordPurpose)
+      return open(record)
+    },
+    close: () => cache.clear(),
+  }
+}
+
+export interface NewDataKey {
+  readonly purpose: string
+  /** Of the tenant's issuer, 32 bytes. */
+  readonly issuerSeed: Bytes
+  /** Wraps for the tenant's ML-KEM key too. */
+  readonly hybrid: boolean
+}
+
+/** The record of a fresh data key, wrapped and signed. @throws REFUSED (issuer or KEM key not the tenant's), as Kms.encrypt */
+export async function makeDataKey(
+  tenant: TrustedTenant,
+  kms: TenantKms,
+  { purpose, issuerSeed, hybrid }: NewDataKey,
+  kemSeed?: Bytes,
+): Promise<DataKeyRecord> {
+  const issuer = issuerOf(issuerPublicKey(issuerSeed))
+  if (!tenant.issuers.some(known => toHex(issuerOf(known)) === toHex(issuer)))
+    throw new ZtError('REFUSED', `the issuer key is not one of tenant ${tenant.label}`, {
+      hint: 'use the issuer file of this tenant, or fetch the trust folder again',
+    })
+  const kem = hybrid ? { publicKey: kemKeyOf(tenant, kemSeed), holder: 'file' } : undefined
+  const name: KeyName = { tenant: tenant.id, id: newUuid(), purpose }
+  const leg = await kms.encrypt(hybrid ? 'kms+ml-kem-768' : 'kms', name)
+  const key = random(32)
+  try {
+    const commit = dekCommit(name, key)
+    return {
+      ...name,
+      ...wrapKey(name, key, leg, kem),
+      dekCommit: commit,
+      issuer,
+      issuerSig: signIssue(issuerSeed, name, commit),
+    }
+  } finally {
+    wipe(key, leg.secret)
+  }
+}
+
+/** The public key to wrap for: the tenant's newest in the trust folder, which a given private key must belong to. */
+export function kemKeyOf(tenant: TrustedTenant, kemSeed?: Bytes): Bytes {
+  const newest = tenant.kems.at(-1)
+  const own = kemSeed === undefined ? undefined : kemPublicKey(kemSeed)
+  if (own === undefined) {
+    if (newest !== undefined) return newest
+    throw new ZtError('NOT_FOUND', `the trust folder has no ML-KEM key of tenant ${tenant.label}`, {
+      hint: 'make one with `pq_envelope_cli keygen` and hand its .pub file to `outside_pki tenant kem`',
+    })
+  }
+  const mine = toHex(kemFingerprint(own))
+  if (tenant.kems.length > 0 && !tenant.kems.some(known => toHex(kemFingerprint(known)) === mine))
+    throw new ZtError('REFUSED', `the ML-KEM key is not one of tenant ${tenant.label} in the trust folder`, {
+      hint: 'name this tenant’s key file with --kem',
+    })
+  return own
+}

@@ -1,0 +1,129 @@
+/** The folder of receipts: what is kept before a call, after it, and what it says of the newest versions (SPEC §4.8). */
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { isRowEvent } from '../core/audit/event.ts'
+import { formatReceipt, makeReceipt, parseReceipt, receiptName } from '../core/audit/receipt.ts'
+import { type Bytes, toHex } from '../core/bytes.ts'
+import { rowDigest } from '../core/digest.ts'
+import { placeOf } from '../core/envelope/row_mac.ts'
+import { ZtError } from '../core/errors.ts'
+import type { Row, TableDefinition } from '../core/tables.ts'
+import {
+  createExclusive,
+  fileError,
+  makePrivateDir,
+  readRegularFile,
+  removeFile,
+  writeFileAtomic,
+} from '../edge/files.ts'
+import { formatPending, parsePending, type Write } from './pending.ts'
+
+export interface Receipts {
+  /** Before the call. @throws DISK_FULL, PERMISSION: then nothing was sent */
+  expect(write: Write): void
+  /** After the call, once the payload was compared: keeps it as evidence. @returns the path */
+  keep(event: string, payload: Bytes): string
+  /** The database refused it: nothing was written. */
+  drop(event: string): void
+  /** Puts a payload that does not say what was sent where receipts are not looked for. @returns the path */
+  dispute(event: string, payload: Bytes): string
+  /** Every write whose receipt never came. @throws BAD_FORMAT */
+  pending(definitions: ReadonlyMap<string, TableDefinition>): Write[]
+  /** @throws STALE_ROW where a receipt knows a newer row, or another one of this version */
+  requireFresh(def: TableDefinition, row: Row): void
+}
+
+interface Newest {
+  version: number
+  wrapVersion: number
+  after: string
+}
+
+const maxBytes = 1 << 20
+
+export function openReceipts(dir: string, origin: string): Receipts {
+  makePrivateDir(dir)
+  const file = (event: string, suffix: string) => join(dir, `${event}${suffix}`)
+  let newest: Map<string, Newest> | undefined
+
+  const list = (suffix: string): string[] => {
+    try {
+      return readdirSync(dir).filter(name => name.endsWith(suffix) && !name.startsWith('.'))
+    } catch (thrown) {
+      throw fileError(thrown, dir, 'receipts')
+    }
+  }
+
+  const learn = (known: Map<string, Newest>, payload: Bytes): void => {
+    const { event } = makeReceipt(origin, payload)
+    if (!isRowEvent(event)) return
+    const place = [event.table, event.tenant, event.key].join()
+    const seen = known.get(place)
+    const found = { version: event.ver, wrapVersion: event.wver, after: event.after }
+    if (seen === undefined || isNewer(found, seen)) known.set(place, found)
+  }
+
+  // Read when a row is first read: a writer does not pay for it.
+  const index = (): Map<string, Newest> => {
+    if (newest !== undefined) return newest
+    const known = new Map<string, Newest>()
+    for (const name of list('.json')) {
+      const receipt = parseReceipt(
+        readRegularFile(join(dir, name), 'receipt', maxBytes),
+        `receipt ${join(dir, name)}`,
+        name,
+      )
+      if (receipt.origin === origin) learn(known, receipt.payload)
+    }
+    newest = known
+    return known
+  }
+
+  return {
+    expect: write => createExclusive(file(write.event, '.pending'), formatPending(write)),
+    keep: (event, payload) => {
+      const path = join(dir, receiptName(makeReceipt(origin, payload)))
+      writeFileAtomic(path, formatReceipt({ origin, payload }))
+      removeFile(file(event, '.pending'))
+      if (newest !== undefined) learn(newest, payload)
+      return path
+    },
+    drop: event => removeFile(file(event, '.pending')),
+    dispute: (event, payload) => {
+      const path = file(event, '.disputed')
+      writeFileAtomic(path, payload)
+      return path
+    },
+    pending: definitions =>
+      list('.pending').map(name =>
+        parsePending(
+          definitions,
+          readRegularFile(join(dir, name), 'pending write', maxBytes),
+          `pending write ${join(dir, name)}`,
+        ),
+      ),
+    requireFresh: (def, row) => {
+      const place = placeOf(def, row)
+      const seen = index().get([def.table, place.tenant, place.row].join())
+      if (seen === undefined) return
+      const found = {
+        version: Number(row.version),
+        wrapVersion: Number(row.wrap_version),
+        after: toHex(rowDigest(def, row)),
+      }
+      const behind = isNewer(seen, found)
+      const other = !isNewer(found, seen) && found.after !== seen.after
+      if (!behind && !other) return
+      throw new ZtError(
+        'STALE_ROW',
+        behind
+          ? `${def.table} ${place.row}: the database shows version ${found.version}, a receipt here says ${seen.version} was written`
+          : `${def.table} ${place.row}: version ${found.version} is not the one that a receipt here is for`,
+        { hint: 'use nothing of it: somebody put another row back; run chain_verify with these receipts' },
+      )
+    },
+  }
+}
+
+const isNewer = (a: Newest, b: Newest): boolean =>
+  a.version > b.version || (a.version === b.version && a.wrapVersion > b.wrapVersion)
