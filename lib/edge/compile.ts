@@ -1,4 +1,5 @@
 /** One entry to one standalone binary whose bytes depend on the sources, the packages and the version of Bun alone. */
+import { relative } from 'node:path'
 import type { BunPlugin } from 'bun'
 import { ZtError } from '../core/errors.ts'
 
@@ -23,6 +24,11 @@ const withoutCardinal: BunPlugin = {
       return { contents: contents.replace(asked, '({ highlight: text => text })'), loader: 'js' }
     })
   },
+}
+
+/** `lib/a.ts:3: what the compiler says` */
+function where({ message, position }: BuildMessage | ResolveMessage): string {
+  return position ? `${relative('.', position.file)}:${position.line}: ${message}` : message
 }
 
 /**
@@ -57,6 +63,6 @@ export async function compile({ entry, workers, outfile, commit }: Job): Promise
     metafile: true,
     throw: false,
   })
-  if (!result.success || !result.metafile) throw new ZtError('REFUSED', result.logs.map(String).join('\n'))
+  if (!result.success || !result.metafile) throw new ZtError('REFUSED', result.logs.map(where).join('\n'))
   return Object.keys(result.metafile.inputs).sort()
 }
