@@ -1,0 +1,62 @@
+/** A signed write to a protected table, and the call that makes it (SPEC §4.2, §5.4). */
+import type { RowAction } from './audit/event.ts'
+import { type Bytes, newUuid, uuidBytes } from './bytes.ts'
+import { rowDigest } from './digest.ts'
+import { placeOf } from './envelope/row_mac.ts'
+import { ZtError } from './errors.ts'
+import { signWrite } from './signature.ts'
+import { columnsOf, columnValue, type Row, type TableDefinition, type Value } from './tables.ts'
+
+export interface Write {
+  readonly origin: string
+  readonly def: TableDefinition
+  readonly action: RowAction
+  /** As it is after the action. */
+  readonly row: Row
+  /** UUID. */
+  readonly event: string
+  /** 64 bytes. */
+  readonly signature: Bytes
+  /** 32 bytes. */
+  readonly signer: Bytes
+}
+
+/** A write of `row` with a fresh event id, signed. */
+export function prepareWrite(
+  def: TableDefinition,
+  action: RowAction,
+  row: Row,
+  by: { origin: string; signer: Bytes; secretKey: Bytes },
+): Write {
+  const place = placeOf(def, row)
+  const event = newUuid()
+  const signature = signWrite(by.secretKey, {
+    origin: by.origin,
+    event,
+    action,
+    tenant: place.tenant,
+    table: def.table,
+    key: place.row,
+    version: Number(row.version),
+    wrapVersion: Number(row.wrap_version),
+    after: rowDigest(def, row),
+  })
+  return { origin: by.origin, def, action, row, event, signature, signer: by.signer }
+}
+
+/** The procedure and its positional parameters (SPEC §5.4). @throws BAD_INPUT where the table has none for the action */
+export function callOf({ def, action, row, ...write }: Write): { procedure: string; params: Value[] } {
+  const procedure = action === 'rewrap' ? undefined : def.procedures[action]
+  if (procedure === undefined) throw new ZtError('BAD_INPUT', `${def.table}: has no procedure for ${action}`)
+  const short: Partial<Record<RowAction, string[]>> = {
+    erase: [def.key.name, 'version'],
+    retire: [def.key.name, 'version', 'salt'],
+  }
+  const params = columnsOf(def)
+    .filter(({ name }) => short[action]?.includes(name) ?? (name !== 'tenant_id' && name !== 'state'))
+    .map(column => {
+      const value = columnValue(row, column)
+      return column.type === 'uuid' && typeof value === 'string' ? uuidBytes(value, column.name) : value
+    })
+  return { procedure, params: [...params, uuidBytes(write.event), write.signature, write.signer] }
+}
