@@ -35,7 +35,10 @@ const defaults = [
   'innodb_buffer_pool_size=64M',
   'innodb_buffer_pool_load_at_startup=OFF',
   'innodb_buffer_pool_dump_at_shutdown=OFF',
-  'max_connections=200',
+  // few tables and connections: performance_schema sizes itself by them, which halves the start and saves 100 MB
+  'max_connections=150',
+  'table_definition_cache=400',
+  'table_open_cache=400',
   ...smallFiles,
 ]
 
@@ -45,6 +48,15 @@ function line(option: string): string {
       hint: 'give one name=value each',
     })
   return option.replace(/^--/, '')
+}
+
+/** A path as an option file holds it: in quotes, as `#` would begin a comment and blanks would be cut. */
+function quoted(path: string): string {
+  if (/["\\\r\n]/.test(path))
+    throw new ZtError('BAD_INPUT', `path ${JSON.stringify(path)}: not one that an option file can hold`, {
+      hint: 'choose a path without quotes and backslashes',
+    })
+  return `"${path}"`
 }
 
 /** The text of my.cnf: defaults, then settings, then what belongs to the instance; the last one wins in MySQL. */
@@ -58,12 +70,12 @@ ${plugins.map(name => `plugin-load-add=${name}.so`).join('\n')}
 ${options.map(line).join('\n')}
 ${config}
 [mysqld]
-datadir=${place.dataDir}
-socket=${place.socket}
-pid-file=${place.folder}/mysqld.pid
+datadir=${quoted(place.dataDir)}
+socket=${quoted(place.socket)}
+pid-file=${quoted(`${place.folder}/mysqld.pid`)}
 port=${place.port}
-log-error=${place.errorLog}
-${initFile === undefined ? '' : `init-file=${initFile}`}
+log-error=${quoted(place.errorLog)}
+${initFile === undefined ? '' : `init-file=${quoted(initFile)}`}
 ${process.geteuid?.() === 0 ? 'user=root' : ''}
 `
 }
