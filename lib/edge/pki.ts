@@ -6,14 +6,15 @@ import { random, toHex } from '../core/bytes.ts'
 import type { PkiState } from '../core/pki_state.ts'
 import { formatTime } from '../core/time.ts'
 import { formatVkey } from '../core/vkey.ts'
-import { checkServerNames, issueAccount, renewServer } from './pki/accounts.ts'
+import { issueAccount, renewAccount } from './pki/accounts.ts'
 import { addAuthority } from './pki/authorities.ts'
 import { type Draft, put } from './pki/draft.ts'
 import { beginPki, type ChangeOptions, type Outcome } from './pki/folder.ts'
+import { checkServerNames, renewServer } from './pki/server.ts'
 import { addTenant } from './pki/tenants.ts'
 import { checkNewPassphrase } from './prompt.ts'
 
-export { changePki, isPki, readPki } from './pki/folder.ts'
+export { changePki, isPki, type Outcome, readPki, requirePki, rewritePki } from './pki/folder.ts'
 
 export interface NewTenant {
   label: string
@@ -70,7 +71,10 @@ export async function issueProbes(draft: Draft): Promise<void> {
  */
 export async function createPki(dir: string, options: NewPki): Promise<Outcome> {
   checkNewPassphrase(options.passphrase)
-  const serverNames = checkServerNames(options.serverNames ?? [])
+  const serverNames = checkServerNames([
+    ...(options.serverNames ?? []),
+    ...(options.host === undefined ? [] : [options.host]),
+  ])
   const now = options.now ?? Date.now()
   const state: PkiState = {
     v: 1,
@@ -104,4 +108,16 @@ export async function createPki(dir: string, options: NewPki): Promise<Outcome> 
     await issueAccount(draft, 'auditor', { role: 'auditor' })
     await issueProbes(draft)
   })
+}
+
+/** New keys and certificates for every probe, as they hold for a day only. */
+export async function renewProbes(draft: Draft): Promise<void> {
+  for (const { account, role, retired } of draft.state.accounts)
+    if (!retired && (role === 'probe' || role === 'probe_auditor')) await renewAccount(draft, account)
+}
+
+/** New keys and certificates for the server and every account, under the CA that signs now. */
+export async function renewAll(draft: Draft): Promise<void> {
+  await renewServer(draft)
+  for (const { account, retired } of draft.state.accounts) if (!retired) await renewAccount(draft, account)
 }

@@ -1,5 +1,4 @@
 /** Accounts and the server: issue, renew, revoke. */
-import { isIP } from 'node:net'
 import { fromUtf8, random, toBase64 } from '../../core/bytes.ts'
 import { ZtError } from '../../core/errors.ts'
 import { formatPem } from '../../core/pem.ts'
@@ -9,13 +8,12 @@ import {
   folderOf,
   isInForce,
   type PkiAccount,
-  type PkiCertificate,
   tenantOf,
 } from '../../core/pki_state.ts'
 import type { Role } from '../../core/trust.ts'
 import { accountPattern, certificatePath, hasTenant } from '../../core/trust_files.ts'
 import { readRegularFile } from '../files.ts'
-import { daySeconds, issueClient, issueServer, readRequest } from './certificates.ts'
+import { daySeconds, issueClient, readRequest } from './certificates.ts'
 import {
   administratorKeyPath,
   authorityOf,
@@ -49,7 +47,7 @@ export function newPassword(): string {
   }
 }
 
-function secondsOf(role: Role | 'server', days: number | undefined): number {
+export function secondsOf(role: Role | 'server', days: number | undefined): number {
   const isProbe = role === 'probe' || role === 'probe_auditor'
   const most = isProbe ? probeDays : maxDays
   const chosen = days ?? (isProbe ? probeDays : defaultDays)
@@ -200,6 +198,9 @@ export async function retireAccount(draft: Draft, account: PkiAccount): Promise<
     account.grant = version
   }
   account.retired = true
+  for (const file of ['cert.pem', 'key.pem', 'ca.pem'])
+    remove(draft, `${folderOf(account)}/${account.account}-${file}`)
+  remove(draft, `${folderOf(account)}/${account.account}.cnf`)
   draft.changes.push(`account ${account.account}: retired`)
 }
 
@@ -211,77 +212,4 @@ export async function renewAccount(draft: Draft, name: string, options: IssueOpt
       hint: `issue it again: outside_pki issue ${name}`,
     })
   await certify(draft, account, options)
-}
-
-/** DNS names and addresses, those of the host itself always among them: its own probes use them. */
-export function checkServerNames(names: readonly string[]): string[] {
-  const all = [...new Set([...names, '127.0.0.1', 'localhost'])]
-  const bad = all.find(
-    name =>
-      isIP(name) === 0 &&
-      !/^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,62}\.)*(?:[a-z0-9-]{0,62}[a-z0-9])?$/.test(name),
-  )
-  if (bad !== undefined)
-    throw new ZtError(
-      'BAD_INPUT',
-      `server name ${JSON.stringify(bad)}: neither a DNS name in lower case nor an address`,
-    )
-  return all
-}
-
-/** A new key and certificate of the server, for its present names. */
-export async function renewServer(draft: Draft, { days }: { days?: number | undefined } = {}): Promise<void> {
-  const { state } = draft
-  const pair = await makeKey('P-256')
-  const ca = authorityOf(draft)
-  const validity = { now: draft.now, seconds: secondsOf('server', days) }
-  const certificate = await issueServer(ca, state.serverNames, pair.spki, validity)
-  put(draft, 'server/server-cert.pem', pemOf(certificate))
-  put(draft, 'server/server-key.pem', formatPem('PRIVATE KEY', pair.pkcs8))
-  const { serial, notAfter } = certificate
-  state.servers.push({ serial, authority: ca.certificate.serial, notAfter, revokedAt: null })
-  draft.changes.push(
-    `certificate of the server, until ${notAfter.slice(0, 10)}, for ${state.serverNames.join(', ')}`,
-  )
-}
-
-/** Revokes every certificate of `name` that is in force, or the one of `serial`. */
-export async function revoke(
-  draft: Draft,
-  name: string,
-  { serial, retire = false }: { serial?: string | undefined; retire?: boolean } = {},
-): Promise<void> {
-  const { state } = draft
-  const account = name === 'server' ? undefined : accountOf(state, name)
-  if (account === undefined && retire)
-    throw new ZtError('USAGE', '--retire: the server is not an account', {
-      hint: 'renew it: outside_pki renew server',
-    })
-  if (account?.role === 'administrator') refuseLastAdministrator(draft, account)
-  const all: Pick<PkiCertificate, 'serial' | 'notAfter' | 'revokedAt'>[] =
-    account === undefined ? state.servers : state.certificates.filter(c => c.account === name)
-  const chosen = serial === undefined ? all : all.filter(c => c.serial === serial)
-  if (chosen.length === 0)
-    throw new ZtError('NOT_FOUND', `${name} has no certificate ${serial}`, {
-      hint: 'outside_pki list shows the serials',
-    })
-  if (account !== undefined && retire) await retireAccount(draft, account)
-  for (const certificate of chosen.filter(c => isInForce(c, timeOf(draft)))) {
-    certificate.revokedAt = timeOf(draft)
-    draft.crlIsStale = true
-    draft.changes.push(`revoked: certificate ${certificate.serial} of ${name}`)
-  }
-}
-
-/** Without one, no order could be signed any more. */
-function refuseLastAdministrator(draft: Draft, account: PkiAccount): void {
-  const { state } = draft
-  const others = state.accounts.some(
-    a =>
-      a.role === 'administrator' && a !== account && isInForce(currentCertificate(state, a), timeOf(draft)),
-  )
-  if (!others)
-    throw new ZtError('REFUSED', `${account.account}: is the only administrator`, {
-      hint: 'first issue another: outside_pki issue NAME --role administrator',
-    })
 }

@@ -8,7 +8,7 @@ import { lockDir, makePrivateDir, readPrivateFile } from '../files.ts'
 import { authorityKeyPath, authorityPath } from './authorities.ts'
 import { certificateAt, type Draft, get } from './draft.ts'
 import { decryptKey } from './keys.ts'
-import { finish } from './outputs.ts'
+import { finish, finishUnsigned } from './outputs.ts'
 import { commit, recover } from './transaction.ts'
 
 /** What a change did, or, as a dry run, would do. */
@@ -30,7 +30,7 @@ const stateFile = 'pki.json'
 
 export const isPki = (dir: string): boolean => existsSync(join(dir, stateFile))
 
-function requirePki(dir: string): void {
+export function requirePki(dir: string): void {
   if (isPki(dir) || existsSync(join(dir, '.committed'))) return
   throw new ZtError('NOT_FOUND', `${dir}: no PKI folder (it has no ${stateFile})`, {
     hint: `name it with --dir, or make one: outside_pki init --dir ${dir}`,
@@ -77,37 +77,64 @@ function isThere(dir: string, path: string, bytes: Bytes): boolean {
   return existsSync(file) && equal(new Uint8Array(readFileSync(file)), bytes)
 }
 
+const changed = (draft: Draft): Map<string, Bytes> =>
+  new Map([...draft.files].filter(([path, bytes]) => !isThere(draft.dir, path, bytes)))
+
 async function complete(draft: Draft, dryRun: boolean | undefined): Promise<Outcome> {
   if (draft.changes.length > 0) {
     await finish(draft)
-    const files = new Map([...draft.files].filter(([path, bytes]) => !isThere(draft.dir, path, bytes)))
-    if (dryRun !== true) commit(draft.dir, files, [...draft.removed])
+    if (dryRun !== true) commit(draft.dir, changed(draft), [...draft.removed])
   }
   return { changes: draft.changes, state: draft.state }
 }
 
-/**
- * Changes a PKI folder as one: `act` says what, on a draft; all of it is written, or none.
- * @throws NOT_FOUND, PERMISSION, BAD_FORMAT, LOCKED, BAD_PASSPHRASE, and what `act` throws
- */
-export async function changePki(
+/** Holds the folder's lock around `act`, on the state that is there. */
+async function opened<T>(
   folder: string,
   options: ChangeOptions,
-  act: (draft: Draft) => void | Promise<void>,
-): Promise<Outcome> {
+  act: (draft: Draft) => Promise<T>,
+): Promise<T> {
   const dir = resolve(folder)
   requirePki(dir)
   makePrivateDir(dir)
   const release = lockDir(dir)
   try {
     recover(dir)
-    const draft = newDraft(dir, readPki(dir), options)
-    await unlock(draft)
-    await act(draft)
-    return await complete(draft, options.dryRun)
+    return await act(newDraft(dir, readPki(dir), options))
   } finally {
     release()
   }
+}
+
+/**
+ * Changes a PKI folder as one: `act` says what, on a draft; all of it is written, or none.
+ * @throws NOT_FOUND, PERMISSION, BAD_FORMAT, LOCKED, BAD_PASSPHRASE, and what `act` throws
+ */
+export function changePki(
+  folder: string,
+  options: ChangeOptions,
+  act: (draft: Draft) => void | Promise<void>,
+): Promise<Outcome> {
+  return opened(folder, options, async draft => {
+    await unlock(draft)
+    await act(draft)
+    return await complete(draft, options.dryRun)
+  })
+}
+
+/** Writes archives and option files again, where they are not as they should be. Needs no passphrase. */
+export function rewritePki(
+  folder: string,
+  options: Omit<ChangeOptions, 'passphrase'>,
+  act: (draft: Draft) => void = () => undefined,
+): Promise<Outcome> {
+  return opened(folder, { ...options, passphrase: '' }, async draft => {
+    act(draft)
+    await finishUnsigned(draft)
+    const files = changed(draft)
+    if (options.dryRun !== true && files.size > 0) commit(draft.dir, files)
+    return { changes: [...files.keys()].map(path => `wrote ${path}`), state: draft.state }
+  })
 }
 
 /** Makes a PKI in a folder that is new or empty; `state` has no CA yet, `act` begins with one. @throws CONFLICT */

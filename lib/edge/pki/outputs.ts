@@ -10,6 +10,7 @@ import { buildTrust } from '../../core/trust_build.ts'
 import { certificatePath } from '../../core/trust_files.ts'
 import { parseVkey } from '../../core/vkey.ts'
 import { packArchive } from '../archive.ts'
+import { authorityPath } from './authorities.ts'
 import { daySeconds, issueCrl } from './certificates.ts'
 import { certificateAt, type Draft, get, put, timeOf } from './draft.ts'
 
@@ -22,8 +23,9 @@ export const serverArchivePath = 'pki_server.tar.gz'
 export const probesArchivePath = 'pki_probes.tar.gz'
 
 const active = (draft: Draft): PkiAccount[] => draft.state.accounts.filter(account => !account.retired)
+/** ca.pem: the CA that signs and, at a rollover, the one before it. */
 const bundle = (draft: Draft): string =>
-  draft.authorities.map(ca => formatPem('CERTIFICATE', ca.certificate.der)).join('')
+  draft.state.authorities.map(({ serial }) => fromUtf8(get(draft, authorityPath(serial)), 'ca.pem')).join('')
 
 async function writeCrl(draft: Draft): Promise<void> {
   const { state } = draft
@@ -143,12 +145,17 @@ function writeTrust(draft: Draft): void {
   for (const [path, bytes] of files) put(draft, `trust/${path}`, bytes)
 }
 
-/** Completes a draft that changes something; pki.json comes last. */
+/** Completes a draft that asked for the CA; pki.json comes last. */
 export async function finish(draft: Draft): Promise<void> {
   await writeCrl(draft)
   put(draft, 'ca.pem', bundle(draft))
+  writeTrust(draft)
+  await finishUnsigned(draft)
+}
+
+/** The part that wants no CA: archives, option files, state. */
+export async function finishUnsigned(draft: Draft): Promise<void> {
   await writeServer(draft)
   await writeClients(draft)
-  writeTrust(draft)
   put(draft, 'pki.json', formatPkiState(draft.state))
 }

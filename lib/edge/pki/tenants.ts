@@ -9,8 +9,9 @@ import { formatKmsUri, parseKmsUri } from '../../core/kms_uri.ts'
 import { type PkiTenant, tenantOf } from '../../core/pki_state.ts'
 import { labelPattern } from '../../core/trust_files.ts'
 import { readRegularFile } from '../files.ts'
-import { retireAccount, revoke } from './accounts.ts'
+import { retireAccount } from './accounts.ts'
 import { type Draft, definitions, order, put } from './draft.ts'
+import { revoke } from './revocations.ts'
 
 const issuerSeedLength = 32
 
