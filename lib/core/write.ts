@@ -53,7 +53,11 @@ export function callOf({ def, action, row, ...write }: Write): { procedure: stri
     retire: [def.key.name, 'version', 'salt'],
   }
   const params = columnsOf(def)
-    .filter(({ name }) => short[action]?.includes(name) ?? (name !== 'tenant_id' && name !== 'state'))
+    .filter(({ name }) =>
+      name === 'tenant_id'
+        ? def.writer === 'administrator' // clients' procedures take the tenant from their context
+        : (short[action]?.includes(name) ?? name !== 'state'),
+    )
     .map(column => {
       const value = columnValue(row, column)
       return column.type === 'uuid' && typeof value === 'string' ? uuidBytes(value, column.name) : value

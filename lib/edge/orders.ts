@@ -1,36 +1,13 @@
 /** Applies what an administrator signed: through the same procedures and triggers as every write (SPEC §5.4, §6.1). */
 import { uuidBytes } from '../core/bytes.ts'
-import { ZtError } from '../core/errors.ts'
 import type { Change } from '../core/plan.ts'
 import type { SignedOrder } from '../core/server_archive.ts'
-import { type Column, columnsOf, columnValue, type Value } from '../core/tables.ts'
-import type { Connection, Parameter } from './mysql.ts'
+import { callOf } from '../core/write.ts'
+import type { Connection } from './mysql.ts'
 import { killSessions } from './sessions.ts'
 
 const tenantOf = ({ order }: SignedOrder): string => String(order.row.tenant_id)
 const keyOf = ({ definition, order }: SignedOrder): string => String(order.row[definition.key.name])
-
-const parameter = (column: Column, value: Value): Parameter =>
-  column.type === 'uuid' && typeof value === 'string' ? uuidBytes(value, column.name) : value
-
-/** The call that an order asks for. @throws BAD_INPUT where the table knows no such action */
-export function orderCall({ definition, order }: SignedOrder): { procedure: string; params: Parameter[] } {
-  const procedure = definition.procedures[order.action]
-  if (procedure === undefined)
-    throw new ZtError('BAD_INPUT', `order: ${definition.table} knows no ${order.action}`)
-  const columns = columnsOf(definition).filter(({ name, head }) =>
-    order.action === 'retire' ? (head && name !== 'wrap_version') || name === 'salt' : true,
-  )
-  return {
-    procedure: `securedb.${procedure}`,
-    params: [
-      ...columns.filter(({ name }) => name !== 'state').map(c => parameter(c, columnValue(order.row, c))),
-      uuidBytes(order.event, 'event'),
-      order.signature,
-      order.signer,
-    ],
-  }
-}
 
 /** Whether the event of an order is in the trail, or waits to be sealed. */
 async function isKnown(connection: Connection, signed: SignedOrder): Promise<boolean> {
@@ -86,8 +63,9 @@ async function endedBy(connection: Connection, signed: SignedOrder): Promise<str
 export async function applyOrder(connection: Connection, signed: SignedOrder): Promise<void> {
   const accounts = await endedBy(connection, signed)
   for (const account of accounts) await killSessions(connection, account)
-  const { procedure, params } = orderCall(signed)
-  await connection.call(procedure, params)
+  const { definition: def, order } = signed
+  const { procedure, params } = callOf({ ...order, def })
+  await connection.call(`securedb.${procedure}`, params)
   for (const account of accounts) {
     await connection.run('DELETE FROM securedb.tenant_context WHERE account = ?', [account])
     await killSessions(connection, account)
