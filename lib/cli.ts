@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { ZtError } from './core/errors.ts'
 import { runCleanups } from './edge/cleanup.ts'
+import { writeAll } from './edge/output.ts'
 import { commit, version } from './version.ts'
 
 export { onExit } from './edge/cleanup.ts'
@@ -9,12 +10,12 @@ export { Command, Option }
 
 /** A result: goes to stdout. */
 export function print(line = ''): void {
-  process.stdout.write(`${line}\n`)
+  writeAll(1, `${line}\n`)
 }
 
 /** Talk: goes to stderr. */
 export function say(line = ''): void {
-  process.stderr.write(`${line}\n`)
+  writeAll(2, `${line}\n`)
 }
 
 /** The value of an option that counts something. @throws USAGE */
@@ -50,7 +51,10 @@ export function command(name: string, summary: string, examples: string[] = []):
     .helpOption('-h, --help', 'print help')
     .option('--debug', 'print stack traces')
     .showSuggestionAfterError(true)
-    .configureOutput({ outputError: () => undefined }) // runMain prints it in the one format
+    .configureOutput({
+      writeOut: text => writeAll(1, text),
+      outputError: () => undefined, // runMain prints it in the one format
+    })
     .exitOverride()
   if (examples.length > 0)
     cmd.addHelpText('after', `\nExamples:\n${examples.map(line => `  $ ${line}`).join('\n')}\n`)
@@ -84,27 +88,40 @@ function unexpected(thrown: unknown): ZtError {
   })
 }
 
+/** Reports, cleans up, exits; the first reason to end is the one that counts. */
+let ending: Promise<never> | undefined
+
+function end(finish: () => number): Promise<never> {
+  ending ??= (async () => {
+    const code = finish()
+    const thrown = await runCleanups()
+    for (const error of thrown) report('clean-up', error, false)
+    process.exit(code === 0 && thrown.length > 0 ? 3 : code)
+  })()
+  return ending
+}
+
 /** Runs a command line to its end: parses, acts, cleans up, exits with the documented code. */
 export async function runMain(cmd: Command, argv: string[] = process.argv): Promise<never> {
   const debug = argv.includes('--debug')
+  const fail = (thrown: unknown) => end(() => report(cmd.name(), thrown, debug))
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
+    ['SIGHUP', 129],
   ] as const)
     process.once(signal, () => {
-      say(`${cmd.name()}: interrupted`)
-      runCleanups().finally(() => process.exit(code))
+      void end(() => {
+        say(`${cmd.name()}: interrupted`)
+        return code
+      })
     })
-  process.stdout.on('error', error => {
-    if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0) // the reader (head, less) has gone
-  })
-  let exitCode: number
+  process.on('uncaughtException', fail)
+  process.on('unhandledRejection', fail)
   try {
     await cmd.parseAsync(argv)
-    exitCode = typeof process.exitCode === 'number' ? process.exitCode : 0
   } catch (thrown) {
-    exitCode = report(cmd.name(), thrown, debug)
+    return fail(thrown)
   }
-  for (const thrown of await runCleanups()) exitCode = report(cmd.name(), thrown, debug)
-  process.exit(exitCode)
+  return end(() => (typeof process.exitCode === 'number' ? process.exitCode : 0))
 }
