@@ -15,6 +15,8 @@ export interface AnchorStatus {
   confirmedAt: string | null
   oldestPendingAt: string | null
   pending: number
+  /** SQLSTATE with which a write would be refused now, null where it would not. */
+  gate: string | null
 }
 
 /** The answer of record_anchor(): what the anchor covers. */
@@ -86,6 +88,7 @@ export function anchorDatabase(connection: Connection, database = 'securedb'): A
         confirmedAt: orNull(row, 'confirmed_at', () => text(row, 'confirmed_at', what)),
         oldestPendingAt: orNull(row, 'oldest_pending_at', () => text(row, 'oldest_pending_at', what)),
         pending: count(row, 'pending', what),
+        gate: orNull(row, 'gate', () => text(row, 'gate', what)),
       }
     },
     async fingerprint() {

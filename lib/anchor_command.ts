@@ -1,0 +1,160 @@
+/** The anchor's command line, for anchor_head and for a binary that serves as it. */
+import { type Command, command, Option, print, say, wholeNumber } from './cli.ts'
+import { reason, ZtError } from './core/errors.ts'
+import type { Anchored } from './edge/anchor.ts'
+import type { AnchorSettings } from './edge/anchor_service.ts'
+
+interface Options extends Omit<AnchorSettings, 'key' | 'waitSeconds'> {
+  key?: string
+  json?: boolean
+  every: string
+  wait: string
+}
+
+const stateDefault = '/var/lib/ztmysql/anchor'
+const socketDefault = '/run/mysqld/mysqld.sock'
+
+function databaseOptions(cmd: Command): Command {
+  return cmd
+    .addOption(
+      new Option('--socket <path>', `unix socket of the server (default: ${socketDefault})`).env(
+        'MYSQL_SOCKET',
+      ),
+    )
+    .addOption(new Option('--defaults-file <file>', 'a MySQL option file instead').env('ZT_DEFAULTS_FILE'))
+    .option('--user <name>', 'MySQL user (default on the socket: anchor)')
+    .addOption(new Option('--state <dir>', 'spool and frontier').env('ANCHOR_STATE').default(stateDefault))
+    .addOption(new Option('--worm <dir>', 'the store that keeps the anchors').env('WORM_DIR'))
+    .option('--json', 'print JSON')
+}
+
+function anchorOptions(cmd: Command): Command {
+  return databaseOptions(cmd)
+    .addOption(
+      new Option('--key <file>', 'signing keys (default: anchor_key.json in the state folder)').env(
+        'ANCHOR_KEY',
+      ),
+    )
+    .addOption(
+      new Option('--old-key <file>', 'at a rotation, for one run: the keys that signed until now').env(
+        'ANCHOR_OLD_KEY',
+      ),
+    )
+    .addOption(
+      new Option(
+        '--syslog <target>',
+        'socket path, udp://ADDRESS:PORT or none (default: /dev/log if it exists)',
+      ).env('ANCHOR_SYSLOG'),
+    )
+    .option('--wait <seconds>', 'how long to wait for another run to end', '15')
+}
+
+function settings(options: Options): AnchorSettings {
+  const { every: _every, json: _json, wait, key, ...rest } = options
+  if (rest.worm === undefined)
+    throw new ZtError('USAGE', 'no store given', { hint: 'name it with --worm or WORM_DIR' })
+  return {
+    ...withSocket(rest),
+    key: key ?? `${rest.state}/anchor_key.json`,
+    waitSeconds: wholeNumber('--wait', wait, 0),
+  }
+}
+
+function withSocket<T extends { socket?: string; defaultsFile?: string }>(given: T): T {
+  return given.socket === undefined && given.defaultsFile === undefined
+    ? { ...given, socket: socketDefault }
+    : given
+}
+
+function report(anchors: Anchored[], worm: string, json: boolean | undefined): void {
+  for (const anchor of anchors)
+    print(
+      json
+        ? JSON.stringify(anchor)
+        : `anchor ${anchor.number}: ${anchor.size} events, head ${anchor.head}, ${anchor.name} ${anchor.stored === 'created' ? 'stored' : 'was stored'} in ${worm}`,
+    )
+}
+
+const onWarning = (text: string) => say(`anchor_head: warning: ${text}`)
+
+async function once(options: Options): Promise<void> {
+  const { anchorNow } = await import('./edge/anchor_service.ts')
+  const given = settings(options)
+  report(await anchorNow(given, { onWarning }), given.worm, options.json)
+}
+
+async function now(options: Options): Promise<void> {
+  const { anchorNow, anchorStanding } = await import('./edge/anchor_service.ts')
+  const { gateText } = await import('./core/anchor_text.ts')
+  const given = settings(options)
+  say(`gate before: ${gateText((await anchorStanding(given)).gate)}`)
+  report(await anchorNow(given, { onWarning }), given.worm, options.json)
+  const { gate } = await anchorStanding(given)
+  say(`gate after: ${gateText(gate)}`)
+  if (gate !== null)
+    throw new ZtError('REFUSED', `anchored, but the gate is still ${gateText(gate)}`, {
+      hint: 'see that the event scheduler of the database runs and that its clock is right',
+    })
+}
+
+async function status(options: Options): Promise<void> {
+  const { anchorStanding } = await import('./edge/anchor_service.ts')
+  const { standingText } = await import('./core/anchor_text.ts')
+  const standing = await anchorStanding(withSocket(options))
+  print(options.json ? JSON.stringify(standing) : standingText(standing, Date.now()))
+  if (standing.gate !== null)
+    throw new ZtError('REFUSED', 'the gate is closed: writes are refused', { hint: 'run anchor_head now' })
+}
+
+async function loop(options: Options): Promise<never> {
+  const { anchorNow } = await import('./edge/anchor_service.ts')
+  const given = settings(options)
+  const seconds = wholeNumber('--every', options.every)
+  for (;;) {
+    const next = Date.now() + seconds * 1000
+    try {
+      report(await anchorNow(given, { onWarning }), given.worm, options.json)
+    } catch (thrown) {
+      // the next turn may find the server or the store back; what must not go on is stopped in the run itself
+      say(`anchor_head: error: ${reason(thrown)}`)
+      if (thrown instanceof ZtError && thrown.hint) say(`hint: ${thrown.hint}`)
+    }
+    await new Promise(done => setTimeout(done, Math.max(0, next - Date.now())))
+  }
+}
+
+/** `anchor_head [now|loop|status]`. */
+export function anchorCommand(name = 'anchor_head'): Command {
+  const cmd = command(
+    name,
+    'Anchor the audit trail: seal, sign the head, put it into the store, confirm it to the database.',
+    [
+      `${name} --worm /mnt/worm`,
+      `${name} now --worm /mnt/worm`,
+      `${name} loop --every 60 --worm worm --socket mysqld.sock --key anchor_key.json --state state`,
+      `${name} status --json`,
+    ],
+  ).addHelpText(
+    'after',
+    `
+Exit codes:
+  0  anchored, and the store has it
+  1  the trail does not extend the last anchor, another object has the name, or the gate is still closed
+  2  wrong usage
+  3  could not run: database, store, key or disk out of reach. Run it again: it goes on where it stopped`,
+  )
+  anchorOptions(cmd.command('run', { isDefault: true }))
+    .description('anchor once: what the timer calls (the default)')
+    .action(once)
+  anchorOptions(cmd.command('now'))
+    .description('anchor once and say how the gate stands: the way out of a closed one')
+    .action(now)
+  anchorOptions(cmd.command('loop'))
+    .description('anchor again and again, for development')
+    .option('--every <seconds>', 'from start to start', '60')
+    .action(loop)
+  databaseOptions(cmd.command('status'))
+    .description('say how things stand; exit 1 where the gate is closed')
+    .action(status)
+  return cmd
+}
