@@ -1,0 +1,119 @@
+#!/usr/bin/env bun
+/**
+ * pq_envelope_cli: seals people into the database and reads them back, without anybody handling a key.
+ * Every write is signed by the client's certificate key, and its receipt is kept.
+ */
+import { type Command, command, Option, print, runMain, say } from '../lib/cli.ts'
+import type { ClientFlags, KmsFlags, SealFlags, TenantKeyFlags } from '../lib/client/actions.ts'
+
+const load = () => import('../lib/client/actions.ts')
+
+const kmsOptions = (cmd: Command): Command =>
+  cmd
+    .option('--kem <file>', "the tenant's ML-KEM-768 key file, where the hybrid wrap is used")
+    .option('--allow-remote-emulator', 'accept a KMS emulator on another machine, over an unencrypted link')
+
+const trustOptions = (cmd: Command): Command =>
+  cmd
+    .addOption(new Option('--trust <dir>', 'trust folder').env('TRUST_DIR').default('trust'))
+    .option('--ca-sha256 <hex>', 'SHA-256 of the CA certificate, got by another way than the folder')
+
+const clientOptions = (cmd: Command): Command =>
+  kmsOptions(trustOptions(cmd))
+    .addOption(new Option('--defaults-file <file>', 'option file of the account').env('ZT_DEFAULTS_FILE'))
+    .option('--account <name>', 'account whose option file is in the clients folder', 'app_user')
+    .addOption(new Option('--clients-dir <dir>', 'clients folder').env('CLIENTS_DIR').default('clients'))
+    .addOption(
+      new Option('--receipts <dir>', 'where receipts are kept').env('RECEIPTS_DIR').default('receipts'),
+    )
+    .option('--kms-key <key>', "the tenant's KMS key, where the trust folder does not list it")
+    .option('--tenant <tenant>', 'UUID or label; must be the one of the certificate')
+    .option('--table <name>', 'protected table', 'users')
+
+const passphraseOption = (cmd: Command): Command =>
+  cmd.option('--passphrase-file <file>', 'private file with the passphrase, in place of the prompt')
+
+const inputOption = (cmd: Command): Command =>
+  cmd.requiredOption('--input <file>', 'JSON of the person; - is stdin')
+
+const main = command('pq_envelope_cli', 'Seal records into the database, and read them back.', [
+  'pq_envelope_cli create --input person.json',
+  'pq_envelope_cli read 3b9d6f20-1a2b-4c3d-8e4f-5a6b7c8d9e0f',
+  'pq_envelope_cli keygen --tenant acme --out clients/acme-kem.json',
+  'pq_envelope_cli tenant-key --pq --issuer issuers/acme-issuer.json',
+  'pq_envelope_cli seal projects/P/locations/L/keyRings/R/cryptoKeys/K 6f1c2a5e-… --input person.json',
+])
+
+inputOption(clientOptions(main.command('create').description('seal and write a record'))).action(
+  async (flags: ClientFlags & { input: string }) => print(await (await load()).create(flags, say)),
+)
+
+clientOptions(main.command('read').description('read, check and open a record').argument('<id>')).action(
+  async (id: string, flags: ClientFlags) => print(await (await load()).read(id, flags, say)),
+)
+
+inputOption(
+  clientOptions(main.command('update').description('replace every member of a record').argument('<id>')),
+).action(async (id: string, flags: ClientFlags & { input: string }) =>
+  print(await (await load()).update(id, flags, say)),
+)
+
+clientOptions(main.command('erase').description('make a record unreadable for ever').argument('<id>'))
+  .option('--yes', 'do it')
+  .action(async (id: string, flags: ClientFlags & { yes?: boolean }) =>
+    print(await (await load()).erase(id, flags, say)),
+  )
+
+clientOptions(main.command('resend').description('send writes again whose receipt never came')).action(
+  async (flags: ClientFlags) => {
+    for (const line of await (await load()).resend(flags, say)) print(line)
+  },
+)
+
+passphraseOption(
+  clientOptions(main.command('tenant-key').description("make, wrap and sign the tenant's data keys")),
+)
+  .option('--issuer <file>', "the tenant's key issuer (default: issuers/LABEL-issuer.json)")
+  .option('--purpose <purpose...>', 'record or blind:TABLE.COLUMN (default: all that the tables need)')
+  .option('--pq', 'wrap for the ML-KEM-768 key too: both secrets are needed to open')
+  .action(async (flags: TenantKeyFlags) => {
+    for (const line of await (await load()).tenantKey(flags, say)) print(line)
+  })
+
+passphraseOption(trustOptions(main.command('keygen').description("make a tenant's ML-KEM-768 pair")))
+  .requiredOption('--tenant <tenant>', 'UUID or label')
+  .requiredOption('--out <file>', 'private key file; the .pub and the recovery copy lie beside it')
+  .action(async (flags: { tenant: string; out: string; trust: string }) =>
+    print(await (await load()).keygen(flags)),
+  )
+
+kmsOptions(
+  main
+    .command('seal', { isDefault: true })
+    .description('print a sealed record that needs no database (the default command)')
+    .argument('<kms-key>')
+    .argument('<tenant>', 'UUID')
+    .argument('[full-name]')
+    .argument('[role]')
+    .argument('[email]')
+    .argument('[phone]'),
+)
+  .option('--input <file>', 'JSON of the person, in place of arguments; - is stdin')
+  .option('--pq', 'wrap for the key of --kem too')
+  .option('--table <name>', 'protected table', 'users')
+  .action(async (key: string, tenant: string, ...rest: unknown[]) => {
+    const [full_name, role, email, phone, flags] = rest as [...(string | undefined)[], SealFlags] as [
+      string | undefined,
+      string | undefined,
+      string | undefined,
+      string | undefined,
+      SealFlags,
+    ]
+    print(await (await load()).seal(key, tenant, { full_name, role, email, phone }, flags, say))
+  })
+
+kmsOptions(main.command('open').description('open a sealed record'))
+  .requiredOption('--input <file>', 'the sealed record; - is stdin')
+  .action(async (flags: KmsFlags & { input: string }) => print(await (await load()).open(flags, say)))
+
+if (import.meta.main) await runMain(main)
