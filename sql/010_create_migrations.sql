@@ -1,0 +1,6 @@
+CREATE TABLE IF NOT EXISTS `migrations` (
+  `name` VARCHAR(80) NOT NULL,
+  `sha256` BINARY(32) NOT NULL,
+  `applied_at` DATETIME(6) NOT NULL,
+  PRIMARY KEY (`name`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_bin

@@ -1,0 +1,6 @@
+CREATE TABLE IF NOT EXISTS `boot` (
+  `id` TINYINT UNSIGNED NOT NULL,
+  `boot_id` BINARY(16) NOT NULL,
+  PRIMARY KEY (`id`),
+  CONSTRAINT `boot_one_row` CHECK (`id` = 1)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_bin

@@ -1,0 +1,8 @@
+CREATE TABLE IF NOT EXISTS `chain_head` (
+  `id` TINYINT UNSIGNED NOT NULL,
+  `origin` VARCHAR(200) NOT NULL,
+  `size` BIGINT UNSIGNED NOT NULL,
+  `head` BINARY(32) NOT NULL,
+  PRIMARY KEY (`id`),
+  CONSTRAINT `chain_head_one_row` CHECK (`id` = 1)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_bin

@@ -1,0 +1,2 @@
+CREATE DEFINER=`api_definer`@`localhost` TRIGGER `audit_pending_no_update` BEFORE UPDATE ON `audit_pending` FOR EACH ROW
+SIGNAL SQLSTATE '45A01' SET MESSAGE_TEXT = 'the audit trail is append-only'

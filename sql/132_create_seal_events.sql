@@ -1,0 +1,1 @@
+CREATE DEFINER=`api_definer`@`localhost` EVENT `seal_events` ON SCHEDULE EVERY 1 SECOND ON COMPLETION PRESERVE ENABLE DO CALL seal_run()

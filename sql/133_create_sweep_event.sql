@@ -1,0 +1,1 @@
+CREATE DEFINER=`api_definer`@`localhost` EVENT `sweep_event` ON SCHEDULE EVERY 1 MINUTE ON COMPLETION PRESERVE ENABLE DO CALL sweep_contexts()

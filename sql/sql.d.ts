@@ -1,0 +1,5 @@
+/** A file of SQL, embedded as text: `import x from './x.sql' with { type: 'text' }`. */
+declare module '*.sql' {
+  const text: string
+  export default text
+}
