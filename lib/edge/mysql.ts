@@ -163,6 +163,23 @@ export async function openMysql(given: MysqlOptions): Promise<Connection> {
   return wrap(raw, where)
 }
 
+/**
+ * Tries to log in without TLS, as nobody should be able to, and closes what opens. For the proof suite.
+ * @throws what the server answers
+ */
+export async function openPlaintext(
+  options: Required<Pick<MysqlOptions, 'host' | 'port' | 'user'>>,
+): Promise<void> {
+  const raw = mysql.createConnection({ ...options, connectTimeout: 10_000 })
+  try {
+    await new Promise<void>((resolve, reject) => raw.connect(error => (error ? reject(error) : resolve())))
+  } catch (thrown) {
+    throw mysqlError(thrown, placeName(options))
+  } finally {
+    raw.destroy()
+  }
+}
+
 type Callback<T> = (error: mysql.QueryError | null, result: T) => void
 
 const isRow = (value: unknown): value is Row => typeof value === 'object' && value !== null

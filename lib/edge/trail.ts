@@ -29,6 +29,25 @@ const bytes = (row: Row, name: string): Bytes => {
   throw new ZtError('BAD_FORMAT', `audit trail: column ${name} holds no bytes`)
 }
 
+/** Stored events with from ≤ seq < before, in order. */
+export function eventsFrom(
+  connection: Connection,
+  from: number,
+  before?: number,
+): AsyncGenerator<TrailEvent[]> {
+  const end = before === undefined ? '' : ` AND seq < ${before}`
+  const rows = connection.stream(
+    `SELECT seq, tenant_id, evt_id, prev_hash, payload, curr_hash FROM securedb.audit_events WHERE seq >= ${from}${end} ORDER BY seq`,
+  )
+  return inBatches(rows, row => ({
+    seq: Number(row.seq),
+    prev: bytes(row, 'prev_hash'),
+    payload: bytes(row, 'payload'),
+    curr: bytes(row, 'curr_hash'),
+    columns: { tenant: bytes(row, 'tenant_id'), event: bytes(row, 'evt_id') },
+  }))
+}
+
 /**
  * Opens one snapshot on `connection` and reads all from it: events, rows and queue belong to one moment, while
  * writers go on. The connection is this source's alone until the caller commits or closes it.
@@ -55,19 +74,7 @@ export async function openLiveTrail(
     size: Number(head.size),
     head: bytes(head, 'head'),
     rowCount,
-    events: () =>
-      inBatches(
-        connection.stream(
-          'SELECT seq, tenant_id, evt_id, prev_hash, payload, curr_hash FROM securedb.audit_events ORDER BY seq',
-        ),
-        (row): TrailEvent => ({
-          seq: Number(row.seq),
-          prev: bytes(row, 'prev_hash'),
-          payload: bytes(row, 'payload'),
-          curr: bytes(row, 'curr_hash'),
-          columns: { tenant: bytes(row, 'tenant_id'), event: bytes(row, 'evt_id') },
-        }),
-      ),
+    events: () => eventsFrom(connection, 0),
     pending: () =>
       inBatches(
         connection.stream('SELECT payload FROM securedb.audit_pending ORDER BY queued_at, evt_id'),

@@ -3,7 +3,7 @@ import { kindOf } from './findings.ts'
 import type { Verdict } from './trail_verdict.ts'
 
 /** Control characters of a hostile trail must not reach a terminal. */
-const printable = (text: string): string =>
+export const printable = (text: string): string =>
   text.replace(
     /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
     c => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,

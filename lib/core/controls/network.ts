@@ -26,8 +26,8 @@ export const networkControls: Control[] = [
       kind: 'checks',
       checks: [
         { probe: 'handshake', at: 'protocol', is: 'TLSv1.3' },
-        { probe: 'tls12', at: 'established', is: false },
         { probe: 'tls12', at: 'transcript', matches: 'alert protocol version' },
+        { probe: 'tls12', at: 'transcript', matches: 'Cipher is \\(NONE\\)' },
       ],
     },
     grade: 'network',
@@ -45,8 +45,8 @@ export const networkControls: Control[] = [
       kind: 'checks',
       checks: [
         { probe: 'handshake', at: 'cipher', in: suites },
-        { probe: 'weak_suite', at: 'established', is: false },
         { probe: 'weak_suite', at: 'transcript', matches: 'alert handshake failure' },
+        { probe: 'weak_suite', at: 'transcript', matches: 'Cipher is \\(NONE\\)' },
       ],
     },
     grade: 'network',
@@ -77,7 +77,6 @@ export const networkControls: Control[] = [
       kind: 'checks',
       checks: [
         { probe: 'no_certificate', at: 'errno', is: 1045 },
-        { probe: 'foreign_certificate', at: 'established', is: false },
         { probe: 'foreign_certificate', at: 'transcript', matches: 'alert unknown ca' },
       ],
     },

@@ -1,0 +1,215 @@
+/** What the host says about itself. Its word, graded so: root can make it say anything. */
+import { createReadStream, existsSync, readFileSync } from 'node:fs'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { random, toHex } from '../../core/bytes.ts'
+import type { Json } from '../../core/controls/control.ts'
+import { ZtError } from '../../core/errors.ts'
+import { settingsFor, variablesOf } from '../../core/settings.ts'
+import type { Connection } from '../mysql.ts'
+import { $ } from '../shell.ts'
+import { attempt, notApplicable, type Probe, type ProbeContext } from './probe.ts'
+
+const onSocket = (): string => 'root by the local socket'
+const onHost = (): string => 'root on the host'
+
+/** Written by the host installer; without it this machine is not one whose firewall and units are ours to judge. */
+const hostRecord = '/etc/ztmysql/host.json'
+
+function asRoot(run: (root: Connection, context: ProbeContext) => Promise<Json>): Probe['run'] {
+  return async context =>
+    context.root === undefined
+      ? notApplicable('the collector is not root on the database host')
+      : run(context.root, context)
+}
+
+function ofHost(run: () => Promise<Json>): Probe['run'] {
+  return async () =>
+    existsSync(hostRecord) ? run() : notApplicable('this machine was not set up as a host by vm_oneclick')
+}
+
+/** What a tool prints, or that it is not there: both are answers. */
+async function printed(tool: string, ...args: string[]): Promise<string> {
+  const found = await $`command -v ${tool}`.nothrow() // exit 1: not installed
+  if (found.exitCode !== 0) return `${tool}: not installed`
+  return (await $`${tool} ${args} 2>&1`.nothrow()).stdout // its complaint is the observation
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : String(value ?? ''))
+
+async function accounts(root: Connection): Promise<Json> {
+  const rows = await root.query(
+    `SELECT user, host, CAST(ssl_type AS CHAR) AS ssl_type, CONVERT(x509_subject USING utf8mb4) AS x509_subject,
+            CONVERT(x509_issuer USING utf8mb4) AS x509_issuer, plugin, account_locked = 'Y' AS locked,
+            COALESCE(authentication_string, '') <> '' AS has_secret
+       FROM mysql.user ORDER BY user, host`,
+  )
+  return rows.map(row => ({
+    user: text(row.user),
+    host: text(row.host),
+    ssl_type: text(row.ssl_type),
+    x509_subject: text(row.x509_subject),
+    x509_issuer: text(row.x509_issuer),
+    plugin: text(row.plugin),
+    locked: Number(row.locked) === 1,
+    has_secret: Number(row.has_secret) === 1,
+  }))
+}
+
+async function* filesBelow(dir: string): AsyncGenerator<string> {
+  for (const entry of await readdir(dir, { withFileTypes: true })) {
+    const path = join(dir, entry.name)
+    if (entry.isDirectory()) yield* filesBelow(path)
+    else if (entry.isFile()) yield path
+  }
+}
+
+/** Whether a file holds the bytes, also across the chunks that it is read in. */
+async function holds(path: string, needle: Buffer): Promise<boolean> {
+  let tail = Buffer.alloc(0)
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+    const window = Buffer.concat([tail, chunk as Buffer])
+    if (window.includes(needle)) return true
+    tail = window.subarray(Math.max(0, window.length - needle.length + 1))
+  }
+  return false
+}
+
+/** Seeks the canary, and beside it a text that is really there: a search that finds nothing must be able to find. */
+async function seekCanary(root: Connection, canary: string): Promise<Json> {
+  const [dirs] = await root.query(
+    'SELECT @@datadir AS datadir, @@tmpdir AS tmpdir, @@log_bin_basename AS binlog',
+  )
+  const tmp = await mkdtemp(join(text(dirs?.tmpdir), 'zt-canary-'))
+  const control = toHex(random(16))
+  const places = new Set([text(dirs?.datadir), tmp, join(text(dirs?.binlog), '..')])
+  const found: string[] = []
+  let [controlFound, files] = [false, 0]
+  try {
+    await writeFile(join(tmp, 'control'), `${toHex(random(64))}${control}`)
+    await root.run('FLUSH BINARY LOGS')
+    for (const place of places)
+      for await (const path of filesBelow(place)) {
+        files++
+        if (await holds(path, Buffer.from(canary))) found.push(path)
+        if (path.startsWith(tmp)) controlFound = await holds(path, Buffer.from(control))
+      }
+  } finally {
+    await rm(tmp, { recursive: true, force: true })
+  }
+  return { places: [...places], files, control_found: controlFound, found }
+}
+
+export const hostProbes: Probe[] = [
+  {
+    id: 'settings',
+    grade: 'host',
+    identity: onSocket,
+    command: () => 'SELECT … FROM performance_schema.global_variables',
+    run: asRoot(async (root, { install }) => {
+      if (install === undefined) return notApplicable('no --conf-dir and --tls-dir were given')
+      const input = {
+        tlsDir: install.tlsDir,
+        initFile: join(install.confDir, 'zero-trust-init.sql'),
+        bindAddress: install.bindAddress,
+      }
+      const names = variablesOf(settingsFor(input))
+      const rows = await root.query(
+        `SELECT variable_name AS name, variable_value AS value FROM performance_schema.global_variables
+          WHERE variable_name IN (${names.map(() => '?').join()})`,
+        names,
+      )
+      return {
+        input,
+        variables: Object.fromEntries(
+          rows.map(row => [text(row.name), row.value === null ? null : text(row.value)]),
+        ),
+      }
+    }),
+  },
+  {
+    id: 'accounts',
+    grade: 'host',
+    identity: onSocket,
+    command: () =>
+      'SELECT user, host, ssl_type, x509_subject, x509_issuer, plugin, account_locked FROM mysql.user',
+    run: asRoot(accounts),
+  },
+  {
+    id: 'append_only',
+    grade: 'host',
+    identity: onSocket,
+    command: () => 'UPDATE securedb.audit_events …; DELETE FROM securedb.audit_events … (rolled back)',
+    run: asRoot(async root => {
+      await root.run('START TRANSACTION')
+      try {
+        return {
+          attempts: {
+            update: await attempt(() =>
+              root.run('UPDATE securedb.audit_events SET payload = payload WHERE seq = 0'),
+            ),
+            delete: await attempt(() => root.run('DELETE FROM securedb.audit_events WHERE seq = 0')),
+          },
+        }
+      } finally {
+        await root.run('ROLLBACK')
+      }
+    }),
+  },
+  {
+    id: 'canary',
+    grade: 'host',
+    identity: onHost,
+    command: () => 'grep -rF CANARY in the data directory, binary logs and temporary files',
+    run: asRoot(async (root, { canary }) =>
+      canary === undefined ? notApplicable('no --canary was given') : seekCanary(root, canary),
+    ),
+  },
+  {
+    id: 'firewall',
+    grade: 'host',
+    identity: onHost,
+    command: () => 'ufw status verbose',
+    run: ofHost(async () => ({ status: await printed('ufw', 'status', 'verbose') })),
+  },
+  {
+    id: 'intrusion',
+    grade: 'host',
+    identity: onHost,
+    command: () => 'fail2ban-client status',
+    run: ofHost(async () => ({ status: await printed('fail2ban-client', 'status') })),
+  },
+  {
+    id: 'confinement',
+    grade: 'host',
+    identity: onHost,
+    command: () => 'cat /proc/$(cat PID_FILE)/attr/current',
+    run: asRoot(async root => {
+      if (!existsSync('/sys/kernel/security/apparmor') && !existsSync('/sys/fs/selinux/enforce'))
+        return notApplicable('the kernel runs neither AppArmor nor SELinux')
+      const [row] = await root.query('SELECT @@pid_file AS pid_file')
+      const pid = readFileSync(text(row?.pid_file), 'utf8').trim()
+      if (!/^[0-9]+$/.test(pid)) throw new ZtError('BAD_FORMAT', 'the pid file of mysqld holds no number')
+      return { label: readFileSync(`/proc/${pid}/attr/current`, 'utf8').trim() }
+    }),
+  },
+  {
+    id: 'fips',
+    grade: 'host',
+    identity: onHost,
+    command: () => 'cat /proc/sys/crypto/fips_enabled',
+    run: async () => {
+      const path = '/proc/sys/crypto/fips_enabled'
+      return existsSync(path)
+        ? { enabled: readFileSync(path, 'utf8').trim() }
+        : notApplicable('this kernel has no FIPS mode')
+    },
+  },
+  {
+    id: 'scan',
+    grade: 'host',
+    identity: onHost,
+    command: () => 'openscap_scan',
+    run: async () => notApplicable('no OpenSCAP scan was run'),
+  },
+]

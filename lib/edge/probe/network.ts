@@ -1,0 +1,149 @@
+/** What the network shows: handshakes that must be refused, and the one that must not. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Json } from '../../core/controls/control.ts'
+import { ZtError } from '../../core/errors.ts'
+import { formatPem } from '../../core/pem.ts'
+import { formatTime } from '../../core/time.ts'
+import { onExit } from '../cleanup.ts'
+import { openMysql, openPlaintext } from '../mysql.ts'
+import { $ } from '../shell.ts'
+import type { ProbeIdentity } from './identity.ts'
+import { attempt, type Probe, type ProbeContext } from './probe.ts'
+
+const address = ({ own: { config } }: ProbeContext) => ({
+  host: config.host ?? '127.0.0.1',
+  port: config.port ?? 3306,
+})
+const place = (context: ProbeContext): string => `${address(context).host}:${address(context).port}`
+const asOwn = (context: ProbeContext): string => `${context.own.account} over TCP`
+
+/** A transcript of OpenSSL's client; whatever its exit, the transcript is the observation. */
+async function handshake(context: ProbeContext, own: ProbeIdentity, flags: string[]): Promise<Json> {
+  const { sslCa = '', sslCert = '', sslKey = '' } = own.config
+  return transcript(context, ['-CAfile', sslCa, '-cert', sslCert, '-key', sslKey, ...flags])
+}
+
+async function transcript(context: ProbeContext, flags: string[]): Promise<Json> {
+  const found = await $`command -v openssl`.nothrow() // exit 1: not installed
+  if (found.exitCode !== 0)
+    throw new ZtError('MISSING_TOOL', 'openssl is not installed', { hint: 'apt-get install openssl' })
+  const answer = await $({
+    input: 'Q\n',
+    timeout: '20s',
+  })`openssl s_client -connect ${place(context)} -starttls mysql ${flags} 2>&1`.nothrow() // a refused handshake exits 1
+  const text = answer.stdout
+  if (!/CONNECTED\(/.test(text))
+    throw new ZtError('UNREACHABLE', `${place(context)}: ${text.split('\n')[0] ?? 'no answer'}`)
+  // session tickets and key material say nothing that a judge needs
+  const lines = text
+    .split('\n')
+    .filter(line => /alert|Cipher is|^CONNECTED|Protocol|Verif|subject=|issuer=/.test(line))
+  return { transcript: lines.join('\n'), exit: answer.exitCode ?? -1 }
+}
+
+const openssl = (flags: string) => (context: ProbeContext) =>
+  `openssl s_client -connect ${place(context)} -starttls mysql ${flags}`
+
+export const networkProbes: Probe[] = [
+  {
+    id: 'handshake',
+    grade: 'network',
+    identity: asOwn,
+    command: context => `mysql --defaults-file=${context.own.account}.cnf`,
+    async run({ own }) {
+      const connection = await openMysql({ defaultsFile: own.defaultsFile })
+      const { tls } = connection.info()
+      await connection.close()
+      if (tls === null) throw new ZtError('TLS', 'the connection is not encrypted')
+      return {
+        protocol: tls.protocol,
+        cipher: tls.cipher,
+        certificate: formatPem('CERTIFICATE', tls.peerCertificate),
+        host: own.config.host ?? '127.0.0.1',
+        time: formatTime(Date.now() * 1000),
+      }
+    },
+  },
+  {
+    id: 'plaintext',
+    grade: 'network',
+    identity: asOwn,
+    command: context => `mysql --ssl-mode=DISABLED -h ${address(context).host} -P ${address(context).port}`,
+    run: context => attempt(() => openPlaintext({ ...address(context), user: context.own.account })),
+  },
+  {
+    id: 'tls12',
+    grade: 'network',
+    identity: asOwn,
+    command: openssl('-tls1_2'),
+    run: context => handshake(context, context.own, ['-tls1_2']),
+  },
+  {
+    id: 'weak_suite',
+    grade: 'network',
+    identity: asOwn,
+    command: openssl('-tls1_3 -ciphersuites TLS_AES_128_GCM_SHA256'),
+    run: context => handshake(context, context.own, ['-tls1_3', '-ciphersuites', 'TLS_AES_128_GCM_SHA256']),
+  },
+  {
+    id: 'no_certificate',
+    grade: 'network',
+    identity: context => `${context.own.account} with its password, without its certificate`,
+    command: context => `mysql --defaults-file=${context.own.account}.cnf --ssl-cert= --ssl-key=`,
+    run: ({ own }) => attempt(() => openWith(own, undefined)),
+  },
+  {
+    id: 'other_certificate',
+    grade: 'network',
+    identity: context =>
+      `${context.own.account} with its password and the certificate of ${context.neighbour.account}`,
+    command: context =>
+      `mysql --defaults-file=${context.own.account}.cnf --ssl-cert=${context.neighbour.account}-cert.pem --ssl-key=${context.neighbour.account}-key.pem`,
+    run: ({ own, neighbour }) => attempt(() => openWith(own, neighbour)),
+  },
+  {
+    id: 'foreign_certificate',
+    grade: 'network',
+    identity: context => `a self-signed certificate in the name of ${context.own.account}`,
+    command: openssl('-cert foreign.pem -key foreign.key'),
+    async run(context) {
+      const dir = mkdtempSync(join(tmpdir(), 'zt-probe-'))
+      const forget = onExit(() => rmSync(dir, { recursive: true, force: true }))
+      try {
+        const [key, cert] = [join(dir, 'foreign.key'), join(dir, 'foreign.pem')]
+        const name = `/O=Zero-Trust MySQL/OU=probe/CN=${context.own.account}`
+        await $`openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj ${name} -keyout ${key} -out ${cert} 2>&1`
+        return await transcript(context, [
+          '-CAfile',
+          context.own.config.sslCa ?? '',
+          '-cert',
+          cert,
+          '-key',
+          key,
+        ])
+      } finally {
+        forget()
+        rmSync(dir, { recursive: true, force: true })
+      }
+    },
+  },
+]
+
+/** A connection that should never come about; one that does is closed at once. */
+async function openWith(own: ProbeIdentity, other: ProbeIdentity | undefined): Promise<void> {
+  const { host, port, user, password, sslCa = '' } = own.config
+  const pem = (path: string | undefined) => Bun.file(path ?? '').text()
+  const connection = await openMysql({
+    ...(host === undefined ? {} : { host }),
+    ...(port === undefined ? {} : { port }),
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { password }),
+    ssl: {
+      ca: await pem(sslCa),
+      ...(other ? { cert: await pem(other.config.sslCert), key: await pem(other.config.sslKey) } : {}),
+    },
+  })
+  await connection.close()
+}

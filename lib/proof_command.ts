@@ -1,0 +1,153 @@
+/** The proof suite's command line. */
+import { type Command, Option, print, say } from './cli.ts'
+import { ZtError } from './core/errors.ts'
+import { commit, version } from './version.ts'
+
+interface CollectFlags {
+  clientsDir: string
+  out: string
+  socket?: string
+  confDir?: string
+  tlsDir?: string
+  bindAddress: string
+  canary?: string
+  nonce?: string
+  worm?: string
+  anchorNow?: boolean
+  anchorKey?: string
+  anchorState: string
+  json?: boolean
+}
+
+function checkNonce(nonce: string | undefined): { nonce?: string } {
+  if (nonce === undefined) return {}
+  if (!/^[0-9a-f]{64}$/.test(nonce))
+    throw new ZtError('USAGE', '--nonce: expected 64 lower-case hex digits', { hint: 'openssl rand -hex 32' })
+  return { nonce }
+}
+
+export function addCollect(cmd: Command): void {
+  cmd
+    .command('collect', { isDefault: true })
+    .description('collect evidence into a bundle (the default)')
+    .addOption(
+      new Option('--clients-dir <dir>', 'probe certificates')
+        .env('CLIENTS_DIR')
+        .default('/etc/ztmysql/probes'),
+    )
+    .addOption(new Option('--out <file>', 'the bundle').env('OUT').default('/tmp/proof_bundle.tar.gz'))
+    .addOption(new Option('--socket <path>', "root's unix socket, on the host").env('MYSQL_SOCKET'))
+    .option('--conf-dir <dir>', 'folder of zero-trust.cnf')
+    .option('--tls-dir <dir>', "folder of the server's certificates")
+    .option('--bind-address <address>', 'address that mysqld listens on', '127.0.0.1')
+    .option('--canary <file>', 'private file with a text that a client wrote, to be sought in the clear')
+    .option('--nonce <hex>', "the auditor's nonce, 64 hex digits")
+    .addOption(new Option('--worm <dir>', "the host's copy of the anchors").env('WORM_DIR'))
+    .option('--anchor-now', 'anchor at once instead of waiting for the timer')
+    .option('--anchor-key <file>', 'anchor_key.json, for --anchor-now')
+    .addOption(
+      new Option('--anchor-state <dir>', 'for --anchor-now')
+        .env('ANCHOR_STATE')
+        .default('/var/lib/ztmysql/anchor'),
+    )
+    .option('--json', 'print JSON')
+    .action(collect)
+}
+
+async function collect(flags: CollectFlags): Promise<void> {
+  const { collectBundle } = await import('./edge/proof.ts')
+  const { progress } = await import('./progress.ts')
+  const bar = progress('collecting', 'steps')
+  const { confDir, tlsDir, bindAddress } = flags
+  if ((confDir === undefined) !== (tlsDir === undefined))
+    throw new ZtError('USAGE', '--conf-dir and --tls-dir belong together')
+  const collected = await collectBundle({
+    clientsDir: flags.clientsDir,
+    out: flags.out,
+    tool: `proof_suite ${version}`,
+    commit,
+    ...(flags.socket === undefined ? {} : { socket: flags.socket }),
+    ...(confDir === undefined || tlsDir === undefined ? {} : { install: { confDir, tlsDir, bindAddress } }),
+    ...(flags.canary === undefined ? {} : { canary: await canaryIn(flags.canary) }),
+    ...checkNonce(flags.nonce),
+    ...(flags.worm === undefined ? {} : { wormDir: flags.worm }),
+    ...(flags.anchorNow ? { anchorNow: await anchorer(flags) } : {}),
+    onStep: (_label, done, total) => bar.update(done, total),
+  }).finally(() => bar.stop())
+  for (const error of collected.errors) say(`proof_suite: could not observe ${error}`)
+  print(
+    flags.json
+      ? JSON.stringify(collected)
+      : `${collected.out}: ${collected.observations} observations, nonce ${collected.nonce}, manifest ${collected.digest}`,
+  )
+  if (collected.errors.length > 0) process.exitCode = 1
+}
+
+/** From a file, since arguments are visible to everybody on the host. */
+async function canaryIn(path: string): Promise<string> {
+  const { readPrivateFile } = await import('./edge/files.ts')
+  const text = readPrivateFile(path, 'canary').toString('utf8').trim()
+  if (text.length < 8)
+    throw new ZtError('BAD_INPUT', `${path}: a canary needs 8 characters, or chance would find it`)
+  return text
+}
+
+async function anchorer(flags: CollectFlags): Promise<() => Promise<void>> {
+  const { anchorNow } = await import('./edge/anchor_service.ts')
+  const { socket, worm, anchorState: state } = flags
+  if (socket === undefined || worm === undefined)
+    throw new ZtError('USAGE', '--anchor-now needs --socket and --worm')
+  const key = flags.anchorKey ?? `${state}/anchor_key.json`
+  return async () => {
+    await anchorNow({ socket, user: 'root', worm, state, key, waitSeconds: 15 }, {})
+  }
+}
+
+interface VerifyFlags {
+  trust: string
+  anchors: string
+  caSha256?: string
+  nonce?: string
+  require: string
+  json?: boolean
+}
+
+export function addVerify(cmd: Command): void {
+  cmd
+    .command('verify <bundle>')
+    .description('judge a bundle anew, offline')
+    .addOption(new Option('--trust <dir>', 'your trust folder').env('TRUST_DIR').makeOptionMandatory())
+    .addOption(
+      new Option('--anchors <dir>', 'your own copy of the anchors').env('ANCHORS_DIR').makeOptionMandatory(),
+    )
+    .option('--ca-sha256 <hex>', 'pin of the CA certificate')
+    .option('--nonce <hex>', 'the nonce that you asked for')
+    .addOption(
+      new Option('--require <profile>', 'what must hold')
+        .choices(['full', 'database', 'off-host'])
+        .default('full'),
+    )
+    .option('--json', 'print the verdict as JSON')
+    .action(verify)
+}
+
+async function verify(path: string, flags: VerifyFlags): Promise<void> {
+  const { judgeBundle } = await import('./edge/judge_bundle.ts')
+  const { reportText, reportJson } = await import('./report.ts')
+  const verdict = await judgeBundle(path, { ...flags, ...checkNonce(flags.nonce) })
+  print(flags.json ? JSON.stringify(reportJson(verdict)) : reportText(verdict))
+  process.exitCode = verdict.ok ? 0 : 1
+}
+
+export function addControls(cmd: Command): void {
+  cmd
+    .command('controls')
+    .description('print every control: claim, what enforces it, how it is graded')
+    .option('--markdown', 'as the table in the README')
+    .option('--json', 'as JSON')
+    .action(async ({ markdown, json }: { markdown?: boolean; json?: boolean }) => {
+      const { controls } = await import('./core/controls/index.ts')
+      const { controlsMarkdown, controlsText } = await import('./report.ts')
+      print(json ? JSON.stringify(controls) : markdown ? controlsMarkdown() : controlsText())
+    })
+}
