@@ -1,5 +1,6 @@
 /** Reads pki_server.tar.gz and judges it before anything on the host is touched. */
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
 import { ZtError } from '../core/errors.ts'
 import { parsePem, parsePems } from '../core/pem.ts'
 import { archiveLimits, readServerFiles, type ServerArchive } from '../core/server_archive.ts'
@@ -64,7 +65,12 @@ function keyMatches(archive: ServerArchive): boolean {
 
 function namesServer(archive: ServerArchive): boolean {
   const certificate = new X509Certificate(archive.certificate)
-  return [certificate.checkHost(archive.serverName), certificate.checkIP(archive.serverName)].some(Boolean)
+  const { serverName } = archive
+  // checkIP throws on what is no address
+  return (
+    (isIP(serverName) === 0 ? certificate.checkHost(serverName) : certificate.checkIP(serverName)) !==
+    undefined
+  )
 }
 
 const serverAuth = '1.3.6.1.5.5.7.3.1'
