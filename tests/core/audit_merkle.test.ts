@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import {
@@ -13,6 +13,8 @@ import {
 } from '../../lib/core/audit/merkle.ts'
 import { type Bytes, concat, fromHex, toHex } from '../../lib/core/bytes.ts'
 import rfc from '../vectors/audit-rfc6962.json'
+
+setDefaultTimeout(30_000)
 
 const leaves = rfc.leaves.map(text => leafHash(fromHex(text, 'leaf')))
 const root = (size: number): Bytes =>

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import {
   chmodSync,
   mkdirSync,
@@ -27,6 +27,8 @@ import { type AnchorOptions, runAnchor, type Step } from '../../lib/edge/anchor.
 import { AnchorState } from '../../lib/edge/anchor_state.ts'
 import { openWorm, type Worm } from '../../lib/edge/worm.ts'
 import { MemoryDatabase } from '../support/anchor_database.ts'
+
+setDefaultTimeout(30_000)
 
 const origin = 'ztmysql.local/00112233445566aa'
 const makeKey = (): AnchorKey => ({ name: origin, ed25519: random(32), mldsa44: random(32) })

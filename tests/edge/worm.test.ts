@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import {
   mkdirSync,
   mkdtempSync,
@@ -16,6 +16,8 @@ import { pathToFileURL } from 'node:url'
 import { utf8 } from '../../lib/core/bytes.ts'
 import { ZtError } from '../../lib/core/errors.ts'
 import { openWorm } from '../../lib/edge/worm.ts'
+
+setDefaultTimeout(30_000)
 
 let dir: string
 beforeEach(() => {
