@@ -1,6 +1,15 @@
 /** The binaries: which there are, which are stale, and how they and their checksums come about. */
 import { createHash } from 'node:crypto'
-import { createReadStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { ZtError } from '../core/errors.ts'
@@ -110,8 +119,12 @@ async function make(site: Site, name: string, job: Job, setting: string): Promis
 
 async function makeAll(site: Site, { stale, commit, setting }: Plan): Promise<void> {
   const scratch = join(site.root, '.cache/build/scratch')
-  const sweep = () => rmSync(scratch, { recursive: true, force: true })
-  sweep() // of a build that was killed
+  const sweep = () => {
+    rmSync(scratch, { recursive: true, force: true })
+    for (const name of readdirSync(site.root))
+      if (/^\.[0-9a-f]+-[0-9a-f]+\.bun-build$/.test(name)) rmSync(join(site.root, name)) // 100 MB of a compiler that was killed
+  }
+  sweep()
   mkdirSync(scratch)
   const forget = onExit(sweep)
   const queue = stale.entries()

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -26,10 +27,15 @@ const silent = () => undefined
 
 let base: string // beside node_modules, so that its files can be linked rather than copied
 let empty: string
-beforeAll(() => {
+let top: string
+let fixture: string
+beforeAll(async () => {
   mkdirSync(join(root, '.cache'), { recursive: true })
   base = mkdtempSync(join(root, '.cache', 'build-test-'))
   empty = mkdtempSync(join(tmpdir(), 'zt-empty-'))
+  top = tree('a')
+  expect(await make(top)).toEqual(['fixture'])
+  fixture = join(top, 'dist/fixture')
 })
 afterAll(() => {
   rmSync(base, { recursive: true, force: true })
@@ -80,14 +86,6 @@ async function refusal(promise: Promise<unknown>): Promise<ZtError> {
 }
 
 describe('a compiled entry', () => {
-  let top: string
-  let fixture: string
-  beforeAll(async () => {
-    top = tree('a')
-    expect(await make(top)).toEqual(['fixture'])
-    fixture = join(top, 'dist/fixture')
-  })
-
   test('runs from an empty folder, says version and source, and nothing else', async () => {
     expect(await run(fixture, ['--version'])).toEqual({
       exitCode: 0,
@@ -191,7 +189,6 @@ describe('a compiled entry', () => {
 
 describe('a build', () => {
   test('compiles again only what changed', async () => {
-    const top = tree('incremental')
     const stale = async () => (await plan({ root: top, targets: fixtures, say: silent })).stale
     const whileChanged = async (path: string) => {
       const before = readFileSync(join(top, path))
@@ -200,8 +197,6 @@ describe('a build', () => {
       writeFileSync(join(top, path), before)
       return names
     }
-    expect(await stale()).toEqual(['fixture'])
-    expect(await make(top)).toEqual(['fixture'])
     expect(await make(top)).toEqual([])
     for (const path of [
       'outside/fixture.ts',
@@ -213,14 +208,20 @@ describe('a build', () => {
       expect([path, await whileChanged(path)]).toEqual([path, ['fixture']])
     for (const path of ['lib/core/lp.ts', '.gitignore'])
       expect([path, await whileChanged(path)]).toEqual([path, []])
-    appendFileSync(join(top, 'dist/fixture'), 'tampered')
+    renameSync(fixture, `${fixture}.away`)
     expect(await stale()).toEqual(['fixture'])
+    cpSync(`${fixture}.away`, fixture) // the same bytes, but nobody vouches for them
+    expect(await stale()).toEqual(['fixture'])
+    renameSync(`${fixture}.away`, fixture)
+    expect(await stale()).toEqual([])
   })
 
   test('that fails leaves the old binary and no scraps, and refuses what would be looked for at run time', async () => {
-    const top = tree('failing')
-    await make(top)
+    mkdirSync(join(top, '.cache/build/scratch'), { recursive: true })
+    writeFileSync(join(top, '.cache/build/scratch/fixture'), 'of a build that was killed')
+    writeFileSync(join(top, '.c460ed4864ed2df8-00000000.bun-build'), 'of a compiler that was killed')
     const before = readFileSync(join(top, 'dist/SHA256SUMS'))
+    const entry = readFileSync(join(top, 'outside/fixture.ts'))
     appendFileSync(join(top, 'outside/fixture.ts'), '\nexport const x = await import(process.argv[2])\n')
     const error = await refusal(make(top))
     expect(error.code).toBe('REFUSED')
@@ -229,10 +230,12 @@ describe('a build', () => {
     expect(readFileSync(join(top, 'dist/SHA256SUMS'))).toEqual(before)
     expect(readdirSync(join(top, 'dist')).sort()).toEqual(['SHA256SUMS', 'fixture'])
     expect(readdirSync(join(top, '.cache/build'))).toEqual(['fixture.json'])
+    expect(readdirSync(top).filter(name => name.endsWith('.bun-build'))).toEqual([])
+    writeFileSync(join(top, 'outside/fixture.ts'), entry)
+    expect(await make(top)).toEqual([])
   })
 
   test('refuses a name that is none, or whose entry does not exist', async () => {
-    const top = tree('names')
     const error = await refusal(make(top, ['absent']))
     expect([error.code, error.message, error.hint]).toEqual([
       'BAD_INPUT',
