@@ -42,7 +42,7 @@ BEGIN
     SELECT size, head INTO v_size, v_head FROM chain_head WHERE id = 1;
     SET v_now = CONVERT_TZ(SYSDATE(6), @@session.time_zone, '+00:00');
     SET v_payload = CONCAT('{"v":1,"id":"', BIN_TO_UUID(v_id), '","time":"', DATE_FORMAT(v_now, '%Y-%m-%dT%H:%i:%s.%fZ'),
-      '","actor":', JSON_QUOTE(SESSION_USER()), ',"conn":', CONNECTION_ID(),
+      '","actor":', JSON_QUOTE(SESSION_USER()) COLLATE utf8mb4_0900_bin, ',"conn":', CONNECTION_ID(),
       ',"tenant":null,"table":null,"action":"anchor"',
       ',"key":null,"ver":null,"wver":null,"scheme":null,"before":null,"after":null,"sig":null,"signer":null,"data":', v_data, '}');
     INSERT INTO audit_events (seq, tenant_id, evt_id, prev_hash, payload, curr_hash)

@@ -3,7 +3,7 @@ CREATE DEFINER=`api_definer`@`localhost` FUNCTION `same_write`(p_payload VARBINA
     NO SQL
     DETERMINISTIC
 RETURN LOCATE(
-  CONCAT(',"table":"', p_table, '","action":"', p_action, '","key":', JSON_QUOTE(p_key), ',"ver":', p_version,
+  CONCAT(',"table":"', p_table, '","action":"', p_action, '","key":', JSON_QUOTE(p_key) COLLATE utf8mb4_0900_bin, ',"ver":', p_version,
     ',"wver":1,"scheme":"', p_scheme, '","before":'), CONVERT(p_payload USING utf8mb4)) > 0
   AND LOCATE(
   CONCAT(IF(p_after IS NULL, '"', CONCAT(',"after":"', p_after, '"')), ',"sig":"', REPLACE(TO_BASE64(p_sig), '\n', ''), '","signer":"', LOWER(HEX(p_signer)), '","data":null}'),

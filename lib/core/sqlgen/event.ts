@@ -23,7 +23,7 @@ export function eventExpression(
   const key = keyText(def, fresh)
   const keyJson = def.key.type === 'uuid' ? `'","key":"', ${key}, '"'` : `'","key":', JSON_QUOTE(${key})`
   return `CONCAT('{"v":1,"id":"', BIN_TO_UUID(v_evt), '","time":"', DATE_FORMAT(v_now, '%Y-%m-%dT%H:%i:%s.%fZ'),
-    '","actor":', JSON_QUOTE(SESSION_USER()), ',"conn":', CONNECTION_ID(), ',"tenant":"', BIN_TO_UUID(NEW.tenant_id),
+    '","actor":', JSON_QUOTE(SESSION_USER()) COLLATE utf8mb4_0900_bin, ',"conn":', CONNECTION_ID(), ',"tenant":"', BIN_TO_UUID(NEW.tenant_id),
     '","table":"${def.table}","action":"', ${parts.action}, ${keyJson},
     ',"ver":', NEW.version, ',"wver":', NEW.wrap_version, ',"scheme":${JSON.stringify(def.scheme)},"before":', ${parts.before},
     ',"after":"', ${parts.after},
