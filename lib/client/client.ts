@@ -22,7 +22,8 @@ import { openWriter, type Writer, type Written } from './writer.ts'
 export type { Written } from './writer.ts'
 
 export interface ClientOptions {
-  readonly mysql: MysqlOptions
+  /** Where to connect, or a connection of one's own with the tenant set. */
+  readonly mysql: MysqlOptions | Session
   readonly trust: Trust
   readonly identity: Identity
   /** Every protected table, by name. */
@@ -73,7 +74,7 @@ class TenantClient implements Client {
     const { tenant } = options.identity
     this.#options = options
     this.#receipts = openReceipts(options.receiptsDir, options.trust.origin)
-    this.#session = openSession(options.mysql, tenant.id)
+    this.#session = 'ready' in options.mysql ? options.mysql : openSession(options.mysql, tenant.id)
     this.#writer = openWriter(options.identity, options.trust.origin, this.#session, this.#receipts)
     this.#kms = tenantKms([...new Set([...(options.kmsKeys ?? []), ...tenant.kmsKeys])], options.openKms)
     this.#keys = openDataKeys({

@@ -149,7 +149,7 @@ export function requireLive(
       'NOT_FOUND',
       `${def.table} ${place.row}: is ${row.state === def.states[1] ? def.states[1] : 'not live'}`,
     )
-  if (row.field_suite !== fieldSuite)
+  if (def.sealed && row.field_suite !== fieldSuite)
     throw new ZtError('BAD_FORMAT', `${def.table} ${place.row}: unknown field suite`)
   for (const column of columnsOf(def)) {
     const value = columnValue(row, column)
