@@ -1,0 +1,178 @@
+/** Steps that put files on the host and settings into the running server. */
+import { X509Certificate } from 'node:crypto'
+import { existsSync, lstatSync, readFileSync } from 'node:fs'
+import { ZtError } from '../../core/errors.ts'
+import type { Finding, Step } from '../../core/plan.ts'
+import type { ServerArchive } from '../../core/server_archive.ts'
+import { formatOptionFile, type Setting, type SettingDrift } from '../../core/settings.ts'
+import { removeFile } from '../file_error.ts'
+import type { Connection } from '../mysql.ts'
+import { dirChange, fileChange, type OwnedFile, putDir, putFile } from '../owned_files.ts'
+import {
+  anchorFiles,
+  configFiles,
+  configPath,
+  filesDigest,
+  hostFileChanges,
+  putHostFiles,
+  tlsFiles,
+} from '../server_files.ts'
+import {
+  driftChange,
+  observePersisted,
+  planPersisted,
+  resetPersisted,
+  type SettingPlan,
+  setGlobal,
+} from '../server_settings.ts'
+import type { Target } from './target.ts'
+
+/** The option file and the init file. */
+export function configStep(target: Target, settings: Setting[], init: string): Step {
+  const files = configFiles(target.places, target.owners, { config: formatOptionFile(settings), init })
+  return {
+    id: 'options',
+    description: 'write the option file that mysqld reads at its start',
+    changes: files.flatMap(fileChange),
+    apply: async () => files.filter(file => fileChange(file).length > 0).forEach(putFile),
+  }
+}
+
+/** The signing keys of the anchor, while the archive is at hand. */
+export function anchorKeyStep(target: Target, archive: ServerArchive): Step {
+  const files = anchorFiles(target.places, target.owners, archive)
+  return {
+    id: 'anchor-key',
+    description: 'hand the signing keys to the anchor service',
+    changes: hostFileChanges(files),
+    apply: async () => putHostFiles(files),
+  }
+}
+
+async function loadedUntil(connection: Connection): Promise<string> {
+  const [row] = await connection.query(
+    "SELECT VARIABLE_VALUE AS value FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Ssl_server_not_after'",
+  )
+  return String(row?.value ?? '')
+}
+
+async function reload(connection: Connection, drift: SettingDrift[], certificate: string): Promise<void> {
+  for (const each of drift) await setGlobal(connection, each)
+  await connection.run('ALTER INSTANCE RELOAD TLS')
+  const wanted = Date.parse(new X509Certificate(certificate).validTo)
+  const loaded = await loadedUntil(connection)
+  if (Date.parse(loaded) !== wanted)
+    throw new ZtError(
+      'TLS',
+      `the server did not take up the new certificate (its certificate ends ${loaded || 'never'})`,
+      {
+        hint: 'see its error log',
+      },
+    )
+}
+
+/** What was at the paths before, so that a certificate that the server refuses changes nothing. */
+function snapshot(files: OwnedFile[]): () => void {
+  const before = files.map(file => {
+    if (!existsSync(file.path)) return () => removeFile(file.path)
+    const { uid, gid, mode } = lstatSync(file.path)
+    const bytes = readFileSync(file.path)
+    return () => putFile({ path: file.path, uid, gid, mode: mode & 0o7777, bytes })
+  })
+  return () => {
+    for (const restore of before) restore()
+  }
+}
+
+/** Certificates, key and CRL, and their reload: all or nothing. @param loaded digest of what the server took up last */
+export function tlsStep(
+  target: Target,
+  archive: ServerArchive,
+  drift: SettingDrift[],
+  loaded: string | null,
+): Step {
+  const { connection, places, owners } = target
+  const { dirs, files } = tlsFiles(places, owners, archive)
+  const changes = [...dirs.flatMap(dirChange), ...files.flatMap(fileChange), ...drift.map(driftChange)]
+  if (changes.length === 0 && loaded !== filesDigest(files))
+    changes.push({ item: 'TLS of the running server', before: 'perhaps older files', after: 'reloaded' })
+  const apply = async () => {
+    dirs.filter(dir => dirChange(dir).length > 0).forEach(putDir)
+    const restore = snapshot(files)
+    files.filter(file => fileChange(file).length > 0).forEach(putFile)
+    try {
+      await reload(connection, drift, archive.certificate)
+    } catch (thrown) {
+      restore()
+      for (const each of drift) await setGlobal(connection, { ...each, after: each.before ?? '' })
+      throw thrown
+    }
+  }
+  return { id: 'tls', description: 'put certificates in place and load them', changes, apply }
+}
+
+/** Without an archive the files stay as they are, and the server is pointed at them. */
+export function tlsSettingsStep(target: Target, drift: SettingDrift[]): Step {
+  return {
+    id: 'tls',
+    description: 'set TLS of the running server and load it',
+    changes: drift.map(driftChange),
+    apply: async () => {
+      for (const each of drift) await setGlobal(target.connection, each)
+      await target.connection.run('ALTER INSTANCE RELOAD TLS')
+    },
+  }
+}
+
+export function settingsStep(target: Target, plan: SettingPlan): Step {
+  return {
+    id: 'settings',
+    description: 'set what takes effect at once',
+    changes: plan.dynamic.map(driftChange),
+    apply: async () => {
+      for (const each of plan.dynamic) await setGlobal(target.connection, each)
+      await target.connection.reset() // the session takes up the new defaults, so that what it makes is made under them
+    },
+  }
+}
+
+export async function persistedStep(
+  target: Target,
+  settings: Setting[],
+): Promise<{ step: Step; findings: Finding[] }> {
+  const { changes, findings } = planPersisted(await observePersisted(target.connection), settings)
+  const prefix = 'persisted '
+  return {
+    findings,
+    step: {
+      id: 'persisted',
+      description: 'take back what SET PERSIST holds against the option file',
+      changes,
+      apply: async () => {
+        for (const { item } of changes) await resetPersisted(target.connection, item.slice(prefix.length))
+      },
+    },
+  }
+}
+
+/** A server that started after the option file was written and still has other values does not read that file. */
+export async function unreadConfigFinding(target: Target, plan: SettingPlan): Promise<Finding[]> {
+  const path = configPath(target.places)
+  if (plan.restart.length === 0 || !existsSync(path)) return []
+  const [row] = await target.connection.query(
+    `SELECT UNIX_TIMESTAMP(SYSDATE(6)) - VARIABLE_VALUE AS started FROM performance_schema.global_status
+     WHERE VARIABLE_NAME = 'Uptime'`,
+  )
+  const [read] = await target.connection.query(
+    'SELECT COUNT(*) AS n FROM performance_schema.variables_info WHERE VARIABLE_PATH = ?',
+    [path],
+  )
+  const wasThere = lstatSync(path).mtimeMs / 1000 + 2 < Number(row?.started)
+  if (!wasThere || Number(read?.n) > 0) return []
+  return [
+    {
+      item: path,
+      detail: `mysqld started after it was written and does not read it: add !includedir ${target.places.confDir} to its option file`,
+    },
+  ]
+}

@@ -1,0 +1,85 @@
+import { isLoopback } from '../../core/host_part.ts'
+import type { Finding, Plan, Step } from '../../core/plan.ts'
+import { type Setting, settingsFor } from '../../core/settings.ts'
+import { observeAccounts } from '../accounts.ts'
+import { initPath, type Places, recordedFileFindings } from '../server_files.ts'
+import { planSettings, type SettingPlan } from '../server_settings.ts'
+import {
+  accountFindings,
+  accountsStep,
+  anchorAccountStep,
+  anonymousStep,
+  desiredAccounts,
+  pluginStep,
+  rootStep,
+} from './accounts.ts'
+import {
+  anchorKeyStep,
+  configStep,
+  persistedStep,
+  settingsStep,
+  tlsSettingsStep,
+  tlsStep,
+  unreadConfigFinding,
+} from './files.ts'
+import { grantsStep } from './grants.ts'
+import { ordersStep } from './orders.ts'
+import { recordStep } from './record.ts'
+import { initFileText, privilegesOfRoles, schemaStep } from './schema.ts'
+import type { Target } from './target.ts'
+
+/** Every setting of a server whose accounts come from `hostPart`. */
+export function settingsOf(places: Places, hostPart: string): Setting[] {
+  const loopback = hostPart === '::1' ? '::1' : '127.0.0.1'
+  return settingsFor({
+    tlsDir: places.tlsDir,
+    initFile: initPath(places),
+    bindAddress: isLoopback(hostPart) ? loopback : '*',
+  })
+}
+
+function tlsSteps(target: Target, plan: SettingPlan): Step[] {
+  if (target.material === null) return [tlsSettingsStep(target, plan.tls)]
+  const { archive } = target.material
+  return [
+    tlsStep(target, archive, plan.tls, target.record?.loadedTls ?? null),
+    anchorKeyStep(target, archive),
+  ]
+}
+
+/** Everything between the server and host as they are and as the archive, or the record of it, wants them. */
+export async function planTarget(target: Target): Promise<Plan> {
+  const { connection, material, record, places, hostPart, databases } = target
+  const settings = settingsOf(places, hostPart)
+  const settingPlan = await planSettings(connection, settings)
+  const persisted = await persistedStep(target, settings)
+  const accounts = await observeAccounts(connection)
+  const wanted = desiredAccounts(target)
+  const grants = await grantsStep(target, privilegesOfRoles(wanted), accounts)
+  const tied = accountsStep(target, wanted, accounts)
+  // certificates come first: an option file that names missing ones would keep mysqld from starting again
+  const steps = [
+    ...tlsSteps(target, settingPlan),
+    configStep(target, settings, initFileText),
+    settingsStep(target, settingPlan),
+    persisted.step,
+    await pluginStep(target),
+    anonymousStep(target, accounts, databases),
+    await rootStep(target, accounts),
+    await schemaStep(target),
+    tied,
+    anchorAccountStep(target, accounts),
+    grants.step,
+    await ordersStep(target, material?.archive.orders ?? []),
+  ]
+  const findings: Finding[] = [
+    ...settingPlan.findings,
+    ...persisted.findings,
+    ...(await unreadConfigFinding(target, settingPlan)),
+    ...accountFindings(target, wanted, accounts),
+    ...grants.findings,
+    ...(material === null ? recordedFileFindings(record?.files ?? []) : []),
+  ]
+  steps.push(recordStep(target, wanted, accounts, tied.changes.length > 0))
+  return { steps, findings, restart: settingPlan.restart }
+}

@@ -1,0 +1,30 @@
+/** The schema as a step of an installation, and what its roles may do. */
+import { definitions } from '../../../sql/index.ts'
+import type { Step } from '../../core/plan.ts'
+import { grantsFor } from '../../core/sqlgen/grants.ts'
+import type { DesiredAccount } from '../accounts.ts'
+import { applySchema, planSchema } from '../schema.ts'
+import { anchorAccount } from './accounts.ts'
+import type { Granted } from './grants.ts'
+import type { Target } from './target.ts'
+
+export { initFileText } from '../schema.ts'
+
+/** @throws REFUSED where an applied migration was changed, NEWER_FORMAT where the schema is a later release's */
+export async function schemaStep({ connection, origin }: Target): Promise<Step> {
+  const { changes } = await planSchema(connection, { origin })
+  return {
+    id: 'schema',
+    description: 'make tables, routines, views, triggers and events those of this release',
+    changes,
+    apply: async () => {
+      await applySchema(connection, { origin })
+    },
+  }
+}
+
+/** The rights of every account of the archive, and of the anchor. */
+export const privilegesOfRoles = (accounts: DesiredAccount[]): Granted[] => [
+  ...accounts.map(({ role, user, host }) => ({ user, host, privileges: grantsFor(role, definitions) })),
+  { ...anchorAccount, privileges: grantsFor('anchor', definitions) },
+]
