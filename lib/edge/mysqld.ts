@@ -2,18 +2,19 @@
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
-import { createConnection } from 'mysql2/promise'
 import { ZtError } from '../core/errors.ts'
 import { onExit } from './cleanup.ts'
 import { makePrivateDir, writeFileAtomic } from './files.ts'
+import { MysqlError, openMysql } from './mysql.ts'
 import { configText, type MysqldSettings } from './mysqld_config.ts'
 import { copyData, dataTemplate, mysqldFailed } from './mysqld_data.ts'
 import { findMysql } from './mysqld_fetch.ts'
 import { formatRecord, type ServerRecord } from './mysqld_instance.ts'
 import * as processes from './mysqld_process.ts'
 
+export { cacheFolder } from './mysqld_cache.ts'
 export type { MysqldSettings } from './mysqld_config.ts'
-export { cacheFolder, findMysql, mysqlClientCommand } from './mysqld_fetch.ts'
+export { findMysql, mysqlClientCommand } from './mysqld_fetch.ts'
 export { readInstance, type ServerRecord, stopInstance } from './mysqld_instance.ts'
 export { sweepServers } from './mysqld_process.ts'
 
@@ -64,16 +65,16 @@ async function freePort(): Promise<number> {
   throw new ZtError('IO', 'no free port between 20000 and 29999')
 }
 
-/** True once the server answers, be it with a refusal; false while nobody listens. */
-async function answers(socketPath: string): Promise<boolean> {
-  if (!existsSync(socketPath)) return false
+/** True once the server answers, be it with a refusal; false while nobody listens, or it is shutting down (1053). */
+async function answers(socket: string): Promise<boolean> {
+  if (!existsSync(socket)) return false
   try {
-    const connection = await createConnection({ socketPath, user: 'root' })
-    await connection.end()
+    await (await openMysql({ socket, user: 'root' })).close()
     return true
   } catch (thrown) {
-    const code = (thrown as { errno?: unknown }).errno
-    return typeof code === 'number' && code >= 1000 && code !== 1053 // 1053: it is shutting down
+    if (thrown instanceof MysqlError) return thrown.errno !== 1053
+    if (thrown instanceof ZtError && thrown.code === 'UNREACHABLE') return false
+    throw thrown
   }
 }
 

@@ -14,6 +14,22 @@ const unused = /^(lib)?perl[-_5]|^perl-/
 
 const languageNeutral = { LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' }
 
+const format = '$(CREATED_BY) $(COMPONENT) $(RELEASE) $(REPO_URI)'
+
+/** The mirrors among the lines that `apt-get indextargets --format` prints for `format`. */
+export function parseTargets(stdout: string): string[] {
+  const mirrors = stdout
+    .split('\n')
+    .map(line => line.split(' '))
+    .filter(
+      ([by, component, release = '']) =>
+        by === 'Packages' && component === 'main' && debianReleases.test(release),
+    )
+    .map(fields => fields[3]?.replace(/\/+$/, '') ?? '') // apt adds a slash, also to the file of mirror+file:
+    .filter(uri => uri !== '' && !uri.startsWith('cdrom:'))
+  return [...new Set(mirrors)]
+}
+
 /**
  * The Debian mirrors that this machine's apt uses, whichever format its sources are written in.
  * `options`: further arguments for apt-get, e.g. other sources.
@@ -22,24 +38,15 @@ const languageNeutral = { LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' }
 export async function debianMirrors(options: string[] = []): Promise<string[]> {
   for (const tool of ['apt-get', 'dpkg'])
     if (!Bun.which(tool)) throw new ZtError('MISSING_TOOL', `${tool} is missing, so none can be fetched`)
-  const format = '$(CREATED_BY) $(COMPONENT) $(RELEASE) $(REPO_URI)'
   const { code, stdout, stderr } = await run(
     ['apt-get', ...options, 'indextargets', '--no-release-info', '--format', format], // lists may be empty
     languageNeutral,
   )
   if (code !== 0) throw new ZtError('MISSING_TOOL', `apt-get indextargets: ${firstLine(stderr)}`)
-  const mirrors = stdout
-    .split('\n')
-    .map(line => line.split(' '))
-    .filter(
-      ([by, component, release = '']) =>
-        by === 'Packages' && component === 'main' && debianReleases.test(release),
-    )
-    .map(fields => fields[3] ?? '')
-    .filter(uri => uri !== '' && !uri.startsWith('cdrom:'))
+  const mirrors = parseTargets(stdout)
   if (mirrors.length === 0)
     throw new ZtError('MISSING_TOOL', 'the apt sources of this machine name no Debian mirror')
-  return [...new Set(mirrors)]
+  return mirrors
 }
 
 const firstLine = (text: string): string =>

@@ -1,20 +1,11 @@
 /** Data directories: initialised once for each version and user, copied for each server. */
 import { createHash } from 'node:crypto'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ZtError } from '../core/errors.ts'
-import { onExit } from './cleanup.ts'
 import { removeFile } from './file_error.ts'
-import { cacheFolder, type MysqlPrograms, makeCache, waitForLock } from './mysqld_fetch.ts'
+import { cacheFolder, inCache, withTemp } from './mysqld_cache.ts'
+import type { MysqlPrograms } from './mysqld_fetch.ts'
 import { run } from './mysqld_process.ts'
 
 /** Plugins that a server loads at start where its plugin folder has them. */
@@ -62,34 +53,21 @@ export async function dataTemplate(programs: MysqlPrograms): Promise<DataTemplat
   return { dataDir: join(home, 'data'), plugins }
 }
 
-async function makeTemplate(
+const makeTemplate = (
   programs: MysqlPrograms,
   user: string | undefined,
   folder: string,
   home: string,
-): Promise<void> {
-  makeCache(folder)
-  const release = await waitForLock(folder, 'initialises a data directory')
-  try {
-    if (existsSync(home)) return
-    for (const name of readdirSync(folder))
-      if (name.startsWith('.init-')) rmSync(join(folder, name), { recursive: true }) // a killed run's
-    const temp = mkdtempSync(join(folder, '.init-'))
-    const remove = () => rmSync(temp, { recursive: true, force: true })
-    const forget = onExit(remove)
-    try {
+): Promise<void> =>
+  inCache(folder, 'initialises a data directory', async () => {
+    if (existsSync(home)) return // made by whom we waited for
+    await withTemp(folder, async temp => {
       const plugins = await pluginsOf(programs.mysqld)
       await initialise(programs.mysqld, temp, plugins.includes('auth_socket') ? user : undefined)
       writeFileSync(join(temp, 'plugins'), plugins.map(name => `${name}\n`).join(''))
       renameSync(temp, home)
-    } finally {
-      forget()
-      remove()
-    }
-  } finally {
-    release()
-  }
-}
+    })
+  })
 
 async function initialise(mysqld: string, folder: string, socketUser: string | undefined): Promise<void> {
   const dataDir = join(folder, 'data')

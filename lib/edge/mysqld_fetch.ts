@@ -1,12 +1,10 @@
 /** Finds a real MySQL on this machine, or fetches one from Debian's packages into a cache of this project's own. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { delimiter, dirname, join } from 'node:path'
+import { delimiter, dirname, join, resolve } from 'node:path'
 import { reason, ZtError } from '../core/errors.ts'
-import { onExit } from './cleanup.ts'
-import { fileError } from './file_error.ts'
-import { lockDir } from './lock.ts'
 import { debianMirrors, downloadPackages } from './mysqld_apt.ts'
+import { cacheFolder, cacheHint, inCache, tell, withTemp } from './mysqld_cache.ts'
 import { run } from './mysqld_process.ts'
 
 /** A MySQL server and its stock client, both of `version` (as `9.7.4-2`). */
@@ -19,15 +17,6 @@ export interface MysqlPrograms {
 
 const oldest = [8, 4] as const
 const chooseHint = 'set MYSQLD=/path/to/mysqld to a MySQL server of 8.4 or later'
-
-const tell = (line: string): void => {
-  process.stderr.write(`mysql: ${line}\n`)
-}
-
-/** The cache folder: `ZT_CACHE`, else `.cache` in the repository, which git ignores. */
-export function cacheFolder(): string {
-  return process.env.ZT_CACHE || join(dirname(dirname(import.meta.dirname)), '.cache')
-}
 
 /** The version of `mysqld --version`'s one line, or why that server will not do. */
 export function parseServerVersion(line: string): { version: string } | { refused: string } {
@@ -75,8 +64,8 @@ function cached(folder: string): MysqlPrograms | undefined {
 }
 
 async function search(): Promise<MysqlPrograms> {
-  const named = process.env.MYSQLD
-  if (named) {
+  if (process.env.MYSQLD) {
+    const named = resolve(process.env.MYSQLD)
     const verdict = await judge(named)
     if ('version' in verdict)
       return { mysqld: named, mysql: clientOf(named), version: verdict.version, from: 'MYSQLD' }
@@ -86,7 +75,7 @@ async function search(): Promise<MysqlPrograms> {
   }
   const skipped: string[] = []
   for (const folder of new Set((process.env.PATH ?? '').split(delimiter))) {
-    const mysqld = join(folder || '.', 'mysqld')
+    const mysqld = resolve(folder, 'mysqld')
     if (!existsSync(mysqld)) continue
     const verdict = await judge(mysqld)
     if ('version' in verdict)
@@ -102,7 +91,10 @@ async function search(): Promise<MysqlPrograms> {
   } catch (thrown) {
     const why = [...skipped, reason(thrown)].join('; ')
     throw new ZtError('MISSING_TOOL', `no MySQL server to be had: ${why}`, {
-      hint: chooseHint,
+      hint:
+        thrown instanceof ZtError && thrown.hint === cacheHint
+          ? `${cacheHint}, or ${chooseHint}`
+          : chooseHint,
       cause: thrown,
     })
   }
@@ -131,49 +123,11 @@ export async function mysqlClientCommand(): Promise<string[]> {
   return [(await findMysql()).mysql]
 }
 
-/** Takes the folder's lock, waiting while another process holds it. */
-export async function waitForLock(folder: string, what: string): Promise<() => void> {
-  for (let told = false; ; told = true) {
-    try {
-      return lockDir(folder)
-    } catch (thrown) {
-      if (!(thrown instanceof ZtError) || thrown.code !== 'LOCKED') throw thrown
-      if (!told) tell(`waiting for another process that ${what}`)
-      await Bun.sleep(200)
-    }
-  }
-}
-
-export function makeCache(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true })
-  } catch (thrown) {
-    const error = fileError(thrown, folder, 'cache')
-    throw new ZtError(error.code, error.message, { hint: 'set ZT_CACHE to a folder of yours', cause: thrown })
-  }
-}
-
-async function fetchInto(folder: string): Promise<MysqlPrograms> {
-  makeCache(folder)
-  const release = await waitForLock(folder, 'fetches MySQL')
-  try {
+const fetchInto = (folder: string): Promise<MysqlPrograms> =>
+  inCache(folder, 'fetches MySQL', async () => {
     const there = cached(folder) // fetched by whom we waited for
-    if (there) return there
-    for (const name of readdirSync(folder))
-      if (name.startsWith('.fetch-')) rmSync(join(folder, name), { recursive: true }) // a killed run's
-    const temp = mkdtempSync(join(folder, '.fetch-'))
-    const remove = () => rmSync(temp, { recursive: true, force: true })
-    const forget = onExit(remove)
-    try {
-      return await fetchPrefix(folder, temp)
-    } finally {
-      forget()
-      remove()
-    }
-  } finally {
-    release()
-  }
-}
+    return there ?? withTemp(folder, temp => fetchPrefix(folder, temp))
+  })
 
 async function fetchPrefix(folder: string, temp: string): Promise<MysqlPrograms> {
   const began = Date.now()

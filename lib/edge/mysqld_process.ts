@@ -18,7 +18,10 @@ export async function run(
     stderr: 'pipe',
     env: { ...process.env, ...env },
   })
-  const forget = onExit(() => child.kill())
+  const forget = onExit(async () => {
+    child.kill()
+    await child.exited // so that it writes no more where the next clean-up removes
+  })
   try {
     const [stdout, stderr, code] = await Promise.all([
       new Response(child.stdout).text(),
@@ -84,7 +87,7 @@ export async function killServers(dataDir: string): Promise<void> {
 /** Kills what runs on `folder/data` and removes the folder. */
 export async function destroy(folder: string): Promise<void> {
   await killServers(join(folder, 'data'))
-  rmSync(folder, { recursive: true, force: true })
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 }) // a watchdog or another sweep may be at it too
 }
 
 const pidNamespace = (): string => /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0'
@@ -108,8 +111,7 @@ export function makeServerFolder(kept: boolean): string {
 }
 
 /** Ends the servers, and removes the folders, of owners that are gone (killed before they could clean up). */
-export async function sweepServers(): Promise<string[]> {
-  const base = baseFolder()
+export async function sweepServers(base = baseFolder()): Promise<string[]> {
   const swept: string[] = []
   for (const name of readdirSync(base)) {
     const [, pid, ticks, namespace] = ownName.exec(name) ?? []
