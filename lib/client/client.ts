@@ -46,7 +46,7 @@ export interface Client {
   erase(table: string, id: string): Promise<Written>
   /** @throws NOT_FOUND, STALE_ROW, BAD_MAC, DECRYPT_FAILED, PLANTED_KEY */
   read(table: string, id: string): Promise<Plain>
-  /** Ids of the genuine active data keys of a purpose. */
+  /** Ids of the genuine active data keys of a purpose; planted ones are warned of. */
   activeDataKeys(purpose: string): Promise<string[]>
   createDataKey(key: NewDataKey): Promise<Written>
   retireDataKey(id: string): Promise<Written>

@@ -27,7 +27,7 @@ export interface DataKeyOptions {
 }
 
 export interface DataKeys {
-  /** Ids of genuine active keys of a purpose. @throws PLANTED_KEY where there are only others */
+  /** Ids of genuine active keys of a purpose; others are warned of. */
   activeIds(purpose: string): Promise<string[]>
   /** The key to seal under; the caller wipes it. @throws NOT_FOUND, PLANTED_KEY, and as openDataKey */
   active(purpose: string, bytes: number): Promise<{ id: string; key: Bytes }>
@@ -70,7 +70,7 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
     }
   }
 
-  const genuine = async (purpose: string): Promise<DataKeyRecord[]> => {
+  const genuine = async (purpose: string, orThrow: boolean): Promise<DataKeyRecord[]> => {
     const found = await fetch("state = 'active' AND purpose = ? ORDER BY id", purpose)
     const planted: ZtError[] = []
     const kept = found.filter(record => {
@@ -84,19 +84,19 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
       }
     })
     const [first] = planted
-    if (first !== undefined && kept.length === 0) throw first
+    if (orThrow && first !== undefined && kept.length === 0) throw first
     for (const error of planted) warn(`warning: ${reason(error)}`)
     return kept
   }
 
   return {
-    activeIds: async purpose => (await genuine(purpose)).map(record => record.id),
+    activeIds: async purpose => (await genuine(purpose, false)).map(record => record.id),
     active: async (purpose, bytes) => {
       const known = current.get(purpose)
       const fresh = known !== undefined && performance.now() - known.since < 60_000
       const cached = fresh ? cache.take(known.id, bytes) : undefined
       if (known !== undefined && cached !== undefined) return { id: known.id, key: cached }
-      const [record] = await genuine(purpose)
+      const [record] = await genuine(purpose, true)
       if (record === undefined)
         throw new ZtError('NOT_FOUND', `no active data key for ${purpose} of tenant ${tenant.label}`, {
           hint: 'make it on the workstation: pq_envelope_cli tenant-key',

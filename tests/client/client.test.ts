@@ -159,6 +159,8 @@ describe('data keys', () => {
     const believes = (issuers: Bytes[]) =>
       open({ identity: { ...identity, tenant: { ...tenant, issuers } }, receiptsDir: join(dir, 'r2') })
     expect(await code(() => believes(other.issuers).create('users', ada))).toBe('PLANTED_KEY')
+    expect(await believes(other.issuers).activeDataKeys('record')).toEqual([]) // so that a genuine one can be made
+    expect(warnings.join()).toContain('is not one of this tenant')
   })
 
   test('a planted key beside a genuine one is passed over, with a warning', async () => {
