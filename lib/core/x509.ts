@@ -1,5 +1,5 @@
 /** Reads X.509 certificates and CRLs (RFC 5280). What was read is data: nothing here says that it is trusted. */
-import 'reflect-metadata'
+import './reflect.ts'
 import { p384 } from '@noble/curves/nist.js'
 import {
   BasicConstraintsExtension,

@@ -1,5 +1,5 @@
 /** Makes certificates and CRLs (RFC 5280), all through @peculiar/x509. */
-import 'reflect-metadata'
+import '../../core/reflect.ts'
 import { isIP } from 'node:net'
 import * as x509 from '@peculiar/x509'
 import { type Bytes, random, toHex } from '../../core/bytes.ts'
