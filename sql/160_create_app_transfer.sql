@@ -17,6 +17,7 @@ BEGIN
   DECLARE v_debit VARBINARY(4096);
   DECLARE v_credit VARBINARY(4096);
   DECLARE v_fail CHAR(5);
+  DECLARE v_other CHAR(5);
   COMMIT AND NO CHAIN NO RELEASE;
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
   START TRANSACTION;
@@ -91,12 +92,12 @@ BEGIN
     ROLLBACK AND NO CHAIN NO RELEASE;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY;
     START TRANSACTION;
-    BEGIN
-      DECLARE v_other CHAR(5) DEFAULT v_fail;
+    IF v_tenant IS NOT NULL AND v_fail <> '45W01' AND LENGTH(p_from_id) = 16 AND LENGTH(p_to_id) = 16 THEN
+      SET v_other = v_fail;
       -- The signature stands for the digest: it is over it.
-      CALL find_receipt(v_fail, v_tenant, p_from_evt_id, 'accounts', 'update', BIN_TO_UUID(LEFT(CONCAT(p_from_id, REPEAT(X'00', 16)), 16)), p_from_version,
+      CALL find_receipt(v_fail, v_tenant, p_from_evt_id, 'accounts', 'update', BIN_TO_UUID(p_from_id), p_from_version,
         'accounts/1', NULL, p_from_evt_sig, p_evt_key, v_debit);
-      CALL find_receipt(v_other, v_tenant, p_to_evt_id, 'accounts', 'update', BIN_TO_UUID(LEFT(CONCAT(p_to_id, REPEAT(X'00', 16)), 16)), p_to_version,
+      CALL find_receipt(v_other, v_tenant, p_to_evt_id, 'accounts', 'update', BIN_TO_UUID(p_to_id), p_to_version,
         'accounts/1', NULL, p_to_evt_sig, p_evt_key, v_credit);
       -- One of the two known and the other not is no repetition.
       SET v_fail = CASE
@@ -104,7 +105,7 @@ BEGIN
         WHEN v_fail IS NULL OR v_other IS NULL THEN '45W04'
         ELSE IF(v_other = '45W04', v_other, v_fail)
       END;
-    END;
+    END IF;
     COMMIT AND NO CHAIN NO RELEASE;
     IF v_fail IS NOT NULL THEN
       CALL signal_state(v_fail);

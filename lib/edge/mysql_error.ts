@@ -123,7 +123,7 @@ export function mysqlError(thrown: unknown, where: string): ZtError {
       cause: thrown,
       hint: 'check ssl-ca, the client certificate and its key, and the host name that the server certificate carries',
     })
-  if (/^(?:E[A-Z]+|PROTOCOL_[A-Z_]+|FailedToOpenSocket)$/.test(code))
+  if (/^(?:E[A-Z]+|PROTOCOL_[A-Z_]+|FailedToOpenSocket)$/.test(code) || /closed state/.test(raw.message))
     return new ZtError('UNREACHABLE', `mysql ${where}: ${raw.message} (${code})`, {
       cause: thrown,
       hint: 'check that the server runs and that host, port or socket are right',

@@ -66,10 +66,12 @@ const prefix = (length: number): string =>
 
 function digestPart(column: Column, value: string): string {
   const fixed = column.type === 'uuid' ? 16 : undefined
+  // A text would draw the binary prefix into its character set, where a length from 128 on is no character.
+  const bytes = column.type === 'text' ? `CAST(${value} AS BINARY)` : value
   const part =
     fixed === undefined
-      ? `CONCAT(CHAR(0x01000000|LENGTH(${value}) USING binary), ${value})`
-      : `CONCAT(${prefix(fixed)}, ${value})`
+      ? `CONCAT(CHAR(0x01000000|LENGTH(${value}) USING binary), ${bytes})`
+      : `CONCAT(${prefix(fixed)}, ${bytes})`
   if (!column.head) return `IFNULL(${part}, X'00')`
   return part.slice('CONCAT('.length, -1)
 }

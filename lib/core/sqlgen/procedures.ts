@@ -178,8 +178,10 @@ ${indent(writeStatement(def, action), 4)}
     ROLLBACK AND NO CHAIN NO RELEASE;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY;
     START TRANSACTION;
-${action === 'create' ? '' : `${indent(explain(def, action), 2)}\n`}    CALL find_receipt(v_fail, v_tenant, p_evt_id, '${def.table}', '${action}', ${key}, p_version, '${def.scheme}',
-      ${afterDigest(def, action)}, p_evt_sig, p_evt_key, v_payload);
+${action === 'create' ? '' : `${indent(explain(def, action), 2)}\n`}    IF v_tenant IS NOT NULL AND v_fail <> '45W01'${def.key.type === 'uuid' && keyed(def) ? ` AND LENGTH(${parameter(def.key.name)}) = 16` : ''} THEN
+      CALL find_receipt(v_fail, v_tenant, p_evt_id, '${def.table}', '${action}', ${key}, p_version, '${def.scheme}',
+        ${afterDigest(def, action)}, p_evt_sig, p_evt_key, v_payload);
+    END IF;
     COMMIT AND NO CHAIN NO RELEASE;
     IF v_fail IS NOT NULL THEN
       CALL signal_state(v_fail);
