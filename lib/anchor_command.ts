@@ -49,6 +49,11 @@ function anchorOptions(cmd: Command): Command {
     .option('--wait <seconds>', 'how long to wait for another run to end', '15')
 }
 
+/** As the account of the service, whoever of the two starts it. */
+async function service() {
+  return { ...(await import('./edge/anchor_service.ts')), ...(await import('./edge/become_owner.ts')) }
+}
+
 function settings(options: Options): AnchorSettings {
   const { every: _every, json: _json, wait, key, ...rest } = options
   if (rest.worm === undefined)
@@ -78,15 +83,17 @@ function report(anchors: Anchored[], worm: string, json: boolean | undefined): v
 const onWarning = (text: string) => say(`anchor_head: warning: ${text}`)
 
 async function once(options: Options): Promise<void> {
-  const { anchorNow } = await import('./edge/anchor_service.ts')
+  const { anchorNow, becomeOwner } = await service()
   const given = settings(options)
+  becomeOwner(given.state)
   report(await anchorNow(given, { onWarning }), given.worm, options.json)
 }
 
 async function now(options: Options): Promise<void> {
-  const { anchorNow, anchorStanding } = await import('./edge/anchor_service.ts')
+  const { anchorNow, anchorStanding, becomeOwner } = await service()
   const { gateText } = await import('./core/anchor_text.ts')
   const given = settings(options)
+  becomeOwner(given.state)
   say(`gate before: ${gateText((await anchorStanding(given)).gate)}`)
   report(await anchorNow(given, { onWarning }), given.worm, options.json)
   const { gate } = await anchorStanding(given)
@@ -98,8 +105,9 @@ async function now(options: Options): Promise<void> {
 }
 
 async function status(options: Options): Promise<void> {
-  const { anchorStanding } = await import('./edge/anchor_service.ts')
+  const { anchorStanding, becomeOwner } = await service()
   const { standingText } = await import('./core/anchor_text.ts')
+  becomeOwner(options.state)
   const standing = await anchorStanding(withSocket(options))
   print(options.json ? JSON.stringify(standing) : standingText(standing, Date.now()))
   if (standing.gate !== null)
@@ -107,8 +115,9 @@ async function status(options: Options): Promise<void> {
 }
 
 async function loop(options: Options): Promise<never> {
-  const { anchorNow } = await import('./edge/anchor_service.ts')
+  const { anchorNow, becomeOwner } = await service()
   const given = settings(options)
+  becomeOwner(given.state)
   const seconds = wholeNumber('--every', options.every)
   for (;;) {
     const next = Date.now() + seconds * 1000
@@ -137,6 +146,8 @@ export function anchorCommand(name = 'anchor_head'): Command {
   ).addHelpText(
     'after',
     `
+Started by root, it goes on as the account that owns the state folder.
+
 Exit codes:
   0  anchored, and the store has it
   1  the trail does not extend the last anchor, another object has the name, or the gate is still closed

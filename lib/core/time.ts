@@ -1,26 +1,25 @@
 /** Times in text: `YYYY-MM-DDTHH:MM:SS.ffffffZ`, UTC, six digits (SPEC §1.1). */
 import { ZtError } from './errors.ts'
 
-const pattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/
+const pattern = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z$/
 
-/** Microseconds since 1970-01-01 of a time in text; exact, below 2^53 until 2255. NaN for anything else. */
-function micros(text: string): number {
-  if (!pattern.test(text)) return Number.NaN
-  const seconds = Date.parse(`${text.slice(0, 19)}Z`)
-  // Date.parse may take 31 June for 1 July: what it read must print as what was written
-  if (Number.isNaN(seconds) || new Date(seconds).toISOString().slice(0, 19) !== text.slice(0, 19))
-    return Number.NaN
-  return seconds * 1000 + Number(text.slice(20, 26))
+const days = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+
+function daysIn(year: number, month: number): number {
+  const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)
+  return (days[month - 1] ?? 0) + (month === 2 && leap ? 1 : 0)
 }
 
-export const isTime = (text: string): boolean => !Number.isNaN(micros(text))
+/** True for a canonical time on a day that there is; 23:59:60 is none. */
+export const isTime = (text: string): boolean =>
+  pattern.test(text) &&
+  Number(text.slice(8, 10)) <= daysIn(Number(text.slice(0, 4)), Number(text.slice(5, 7)))
 
-/** @throws BAD_FORMAT unless `text` is a canonical time. */
+/** Microseconds since 1970-01-01 of a canonical time; exact until 2255, when they pass 2^53. @throws BAD_FORMAT */
 export function parseTime(text: string, what: string): number {
-  const value = micros(text)
-  if (Number.isNaN(value))
+  if (!isTime(text))
     throw new ZtError('BAD_FORMAT', `${what}: not a time of the form YYYY-MM-DDTHH:MM:SS.ffffffZ`)
-  return value
+  return Date.parse(`${text.slice(0, 19)}Z`) * 1000 + Number(text.slice(20, 26))
 }
 
 /** The canonical text of microseconds since 1970-01-01. */
