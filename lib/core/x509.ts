@@ -1,25 +1,21 @@
 /** Reads X.509 certificates and CRLs (RFC 5280). What was read is data: nothing here says that it is trusted. */
+import 'reflect-metadata' // uncompiled, a CommonJS import runs before every ES module: see reflect.ts
 import './reflect.ts'
 import { p384 } from '@noble/curves/nist.js'
-import {
-  BasicConstraintsExtension,
-  SubjectAlternativeNameExtension,
-  X509Certificate,
-  X509Crl,
-} from '@peculiar/x509'
 import { type Bytes, concat, equal, fromHex, toHex } from './bytes.ts'
 import { type DistinguishedName, oneLine } from './dn.ts'
 import { reason, ZtError } from './errors.ts'
 import { signerOf } from './signature.ts'
 import { formatTime } from './time.ts'
+import { x509 } from './x509_library.ts'
 
-class Certificate extends X509Certificate {
+class Certificate extends x509.X509Certificate {
   get parts() {
     return this.asn
   }
 }
 
-class Crl extends X509Crl {
+class Crl extends x509.X509Crl {
   get parts() {
     return this.asn
   }
@@ -95,10 +91,10 @@ export function readCertificate(der: Bytes, what: string): CertificateInfo {
       notAfter: timeOf(certificate.notAfter),
       spki,
       signer: toHex(signerOf(spki)),
-      isCa: certificate.getExtension(BasicConstraintsExtension)?.ca === true,
+      isCa: certificate.getExtension(x509.BasicConstraintsExtension)?.ca === true,
       names:
         certificate
-          .getExtension(SubjectAlternativeNameExtension)
+          .getExtension(x509.SubjectAlternativeNameExtension)
           ?.names.items.flatMap(({ type, value }) => (type === 'dns' || type === 'ip' ? [value] : [])) ?? [],
     }
   })

@@ -1,7 +1,8 @@
 /** Makes certificates and CRLs (RFC 5280), all through @peculiar/x509. */
+import 'reflect-metadata' // uncompiled, a CommonJS import runs before every ES module: see reflect.ts
 import '../../core/reflect.ts'
 import { isIP } from 'node:net'
-import * as x509 from '@peculiar/x509'
+import type { Extension, Name, Pkcs10CertificateRequest } from '@peculiar/x509'
 import { type Bytes, random, toHex } from '../../core/bytes.ts'
 import { derInteger } from '../../core/der.ts'
 import { clientName, type DistinguishedName, organisation } from '../../core/dn.ts'
@@ -10,6 +11,7 @@ import { parsePem } from '../../core/pem.ts'
 import { formatTime, parseTime } from '../../core/time.ts'
 import type { Role } from '../../core/trust.ts'
 import { type CertificateInfo, p256Point, readCertificate } from '../../core/x509.ts'
+import { x509 } from '../../core/x509_library.ts'
 import type { NewKey, SigningKey } from './keys.ts'
 
 export interface Authority extends SigningKey {
@@ -39,7 +41,7 @@ export function newSerial(): string {
 }
 
 // RFC 5280 asks for UTF8String, X.520 for PrintableString in serialNumber.
-function nameOf(name: DistinguishedName): x509.Name {
+function nameOf(name: DistinguishedName): Name {
   return new x509.Name(
     name.map(rdn =>
       Object.fromEntries(
@@ -95,7 +97,7 @@ async function issue(
   subject: DistinguishedName,
   spki: Bytes,
   validity: Validity,
-  extensions: x509.Extension[],
+  extensions: Extension[],
 ): Promise<CertificateInfo> {
   const issuer = new x509.X509Certificate(new Uint8Array(ca.certificate.der))
   if (formatTime(endOf(validity).getTime() * 1000) > ca.certificate.notAfter)
@@ -189,7 +191,7 @@ export async function issueCrl(
 
 /** The P-256 SPKI of a certificate request that its key signed; all else that it asks for is ignored. @throws BAD_INPUT */
 export async function readRequest(pem: string, what: string): Promise<Bytes> {
-  let request: x509.Pkcs10CertificateRequest
+  let request: Pkcs10CertificateRequest
   try {
     const der = parsePem(pem, 'CERTIFICATE REQUEST', what)
     request = new x509.Pkcs10CertificateRequest(new Uint8Array(der))
