@@ -35,26 +35,12 @@ export const archiveLimits = { unpackedBytes: 64 << 20, fileBytes: 1 << 20 }
 
 const hint = 'make the archive with outside_pki of this release'
 
-function parseServer(bytes: Bytes, what: string): ReturnType<typeof parsePkiServer> {
-  try {
-    return parsePkiServer(bytes, what)
-  } catch (thrown) {
-    if (thrown instanceof ZtError && thrown.code === 'NEWER_FORMAT') throw thrown
-    // a JSON error quotes its source, which holds passwords
-    throw new ZtError('BAD_FORMAT', `${what}: not as this release writes it`, { hint })
-  }
-}
-
-function checkAccounts(accounts: PkiServerAccount[], what: string): void {
-  const names = accounts.map(({ account }) => account)
-  const twice = names.find((name, i) => names.indexOf(name) !== i)
-  if (twice !== undefined) throw new ZtError('BAD_FORMAT', `${what}: account ${twice} is in it twice`)
-  const reserved = names.find(name => ['root', 'anchor', 'api_definer'].includes(name))
+function refuseReserved(accounts: PkiServerAccount[], what: string): void {
+  const reserved = accounts.find(({ account }) => ['root', 'anchor', 'api_definer'].includes(account))
   if (reserved !== undefined)
-    throw new ZtError(
-      'BAD_FORMAT',
-      `${what}: account ${reserved} has the name of an account of the server's own`,
-    )
+    throw new ZtError('BAD_FORMAT', `${what}: ${reserved.account} is an account of the server's own`, {
+      hint,
+    })
 }
 
 /**
@@ -80,8 +66,8 @@ export function readServerFiles(
     return bytes
   }
   const text = (name: string): string => fromUtf8(need(name), `${what}: ${name}`)
-  const { origin, serverName, accounts } = parseServer(need('server.json'), `${what}: server.json`)
-  checkAccounts(accounts, `${what}: server.json`)
+  const { origin, serverName, accounts } = parsePkiServer(need('server.json'), `${what}: server.json`)
+  refuseReserved(accounts, `${what}: server.json`)
   const anchorKey = need('anchor_key.json')
   if (parseAnchorKey(anchorKey, `${what}: anchor_key.json`).name !== origin)
     throw new ZtError('BAD_FORMAT', `${what}: anchor_key.json belongs to another log than ${origin}`, {
