@@ -6,9 +6,7 @@
 import { command, onExit, print, runMain, say } from '../lib/cli.ts'
 import { ZtError } from '../lib/core/errors.ts'
 import { removeFile, writeFileAtomic } from '../lib/edge/files.ts'
-import type { Right } from '../lib/edge/kms_emulator.ts'
-
-const load = () => import('../lib/edge/kms_emulator.ts')
+import type { Right } from '../lib/edge/kms_emulator/state.ts'
 
 function wholeNumber(text: string, max = 2 ** 31): number {
   if (/^(?:0|[1-9]\d{0,9})$/.test(text) && Number(text) <= max) return Number(text)
@@ -16,7 +14,7 @@ function wholeNumber(text: string, max = 2 ** 31): number {
 }
 
 async function parseRights(text: string): Promise<Right[]> {
-  const { rights } = await load()
+  const { rights } = await import('../lib/edge/kms_emulator/state.ts')
   return text === 'none'
     ? []
     : text.split(',').map(part => {
@@ -27,7 +25,10 @@ async function parseRights(text: string): Promise<Right[]> {
 }
 
 const open = async (stateFile: string) => {
-  const { operator, StateStore } = await load()
+  const [operator, { StateStore }] = await Promise.all([
+    import('../lib/edge/kms_emulator/operator.ts'),
+    import('../lib/edge/kms_emulator/store.ts'),
+  ])
   return { operator, store: new StateStore(stateFile) }
 }
 
@@ -39,7 +40,7 @@ interface ServeOptions {
 }
 
 async function serve(options: ServeOptions): Promise<void> {
-  const { startKmsEmulator } = await load()
+  const { startKmsEmulator } = await import('../lib/edge/kms_emulator.ts')
   const emulator = await startKmsEmulator({
     stateFile: options.state,
     port: wholeNumber(options.port, 65_535),
@@ -108,7 +109,7 @@ withState('grant', 'set the rights of an identity on a key, or on all below a ri
 withState('fault', 'make the running emulator misbehave; without a fault: behave again')
   .argument('[faults...]', 'latency=MS, fail=STATUS, wrong-checksum, …; then *TIMES and @Method')
   .action(async (texts: string[], { state }: { state: string }) => {
-    const { faultFile, formatFault, parseFault } = await load()
+    const { faultFile, formatFault, parseFault } = await import('../lib/edge/kms_emulator/faults.ts')
     if (texts.length === 0) removeFile(faultFile(state))
     else writeFileAtomic(faultFile(state), texts.map(text => `${formatFault(parseFault(text))}\n`).join(''))
   })

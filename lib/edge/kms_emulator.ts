@@ -4,15 +4,13 @@
  */
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { reason, ZtError } from '../core/errors.ts'
-import { Faults } from './kms_emulator/faults.ts'
+import { Faults, faultFile } from './kms_emulator/faults.ts'
 import * as operator from './kms_emulator/operator.ts'
 import { loadService, makeHandlers } from './kms_emulator/service.ts'
 import { StateStore } from './kms_emulator/store.ts'
 
-export { formatFault, parseFault } from './kms_emulator/faults.ts'
 export * as operator from './kms_emulator/operator.ts'
 export type { Right } from './kms_emulator/state.ts'
-export { rights } from './kms_emulator/state.ts'
 export { StateStore } from './kms_emulator/store.ts'
 
 export interface KmsEmulatorOptions {
@@ -42,9 +40,6 @@ export interface KmsEmulator {
   setFault(...faults: string[]): void
   stop(): Promise<void>
 }
-
-/** Where the faults of a running emulator are asked for from outside. */
-export const faultFile = (stateFile: string): string => `${stateFile}.faults`
 
 /** @throws BAD_FORMAT (state), BAD_INPUT (faults), IO where the port is taken */
 export async function startKmsEmulator(options: KmsEmulatorOptions): Promise<KmsEmulator> {

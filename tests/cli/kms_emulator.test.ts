@@ -1,10 +1,12 @@
 /** The emulator as its users see it: a command, a file, and a service for Google's own client. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { operator, StateStore, startKmsEmulator } from '../../lib/edge/kms_emulator.ts'
 import { keyA, keyB, location, ring, startTestKms, type TestKms } from '../support/kms.ts'
+
+setDefaultTimeout(60_000) // processes on a busy machine
 
 const script = join(import.meta.dir, '../../scripts/kms_emulator.ts')
 const probe = join(import.meta.dir, '../support/kms_probe.ts')
@@ -354,15 +356,25 @@ describe("Google's client as an administrator", () => {
 
   test('restores what is scheduled for destruction, until its time has come', async () => {
     const { client, as } = admin
-    const key = `${ring}/cryptoKeys/scheduled`
-    await lab.emulator.createKey(key, { destroySeconds: 1 })
-    const name = `${key}/cryptoKeyVersions/1`
-    expect((await client.destroyCryptoKeyVersion({ name }, as))[0].state).toBe('DESTROY_SCHEDULED')
-    expect((await client.restoreCryptoKeyVersion({ name }, as))[0].state).toBe('DISABLED')
-    await client.destroyCryptoKeyVersion({ name }, as)
+    const [late, soon] = [`${ring}/cryptoKeys/late`, `${ring}/cryptoKeys/soon`]
+    await lab.emulator.createKey(late, { destroySeconds: 86_400 })
+    await lab.emulator.createKey(soon, { destroySeconds: 1 })
+    const destroy = (key: string) =>
+      client
+        .destroyCryptoKeyVersion({ name: `${key}/cryptoKeyVersions/1` }, as)
+        .then(([version]) => version.state)
+    const restore = (key: string) =>
+      client
+        .restoreCryptoKeyVersion({ name: `${key}/cryptoKeyVersions/1` }, as)
+        .then(([version]) => version.state)
+    expect(await destroy(late)).toBe('DESTROY_SCHEDULED')
+    expect(await restore(late)).toBe('DISABLED')
+    await destroy(soon)
     await Bun.sleep(1_050)
-    expect((await client.getCryptoKeyVersion({ name }, as))[0].state).toBe('DESTROYED')
-    expect(new StateStore(lab.stateFile).read().cryptoKeys[key]?.versions[0]?.material).toBeNull()
+    expect(await grpcCode(restore(soon))).toBe(9)
+    const stored = new StateStore(lab.stateFile).read().cryptoKeys
+    expect(stored[soon]?.versions[0]).toMatchObject({ state: 'DESTROYED', material: null })
+    expect(stored[late]?.versions[0]?.material).toBeString()
   })
 
   test('holds 8 KiB for a key of the HSM, 64 KiB for another', async () => {

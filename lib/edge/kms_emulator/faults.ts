@@ -13,8 +13,10 @@ const damages = [
   'truncate-answer',
   'wrong-checksum',
   'no-checksum',
-  /** The request's checksums are not looked at, and the answer says so. */
-  'skip-verification',
+  /** The request's checksum of the plaintext is not looked at, and the answer says so. */
+  'unverified-plaintext',
+  /** The same for the additional data. */
+  'unverified-aad',
   /** The answer names another key. */
   'wrong-key-name',
 ] as const
@@ -53,6 +55,9 @@ export function parseFault(text: string): Fault {
     hint: `latency=MS, fail=STATUS, ${damages.join(', ')}; then *TIMES and @Method, for example fail=UNAVAILABLE*2@Encrypt`,
   })
 }
+
+/** Where the faults of a running emulator are asked for from outside, one a line. */
+export const faultFile = (stateFile: string): string => `${stateFile}.faults`
 
 /** What happens to one call. */
 export interface Effects {
