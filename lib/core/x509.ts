@@ -1,6 +1,4 @@
 /** Reads X.509 certificates and CRLs (RFC 5280). What was read is data: nothing here says that it is trusted. */
-import 'reflect-metadata' // uncompiled, a CommonJS import runs before every ES module: see reflect.ts
-import './reflect.ts'
 import { p384 } from '@noble/curves/nist.js'
 import { type Bytes, concat, equal, fromHex, toHex } from './bytes.ts'
 import { type DistinguishedName, oneLine } from './dn.ts'

@@ -1,6 +1,4 @@
 /** Makes certificates and CRLs (RFC 5280), all through @peculiar/x509. */
-import 'reflect-metadata' // uncompiled, a CommonJS import runs before every ES module: see reflect.ts
-import '../../core/reflect.ts'
 import { isIP } from 'node:net'
 import type { Extension, Name, Pkcs10CertificateRequest } from '@peculiar/x509'
 import { type Bytes, random, toHex } from '../../core/bytes.ts'
