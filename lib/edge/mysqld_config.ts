@@ -33,6 +33,7 @@ const defaults = [
   'event_scheduler=ON',
   'secure-file-priv=NULL',
   'innodb_buffer_pool_size=64M',
+  'innodb_log_buffer_size=4M', // the default of 64 MB is written to at start
   'innodb_buffer_pool_load_at_startup=OFF',
   'innodb_buffer_pool_dump_at_shutdown=OFF',
   // few tables and connections: performance_schema sizes itself by them, which halves the start and saves 100 MB
