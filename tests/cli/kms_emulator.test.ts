@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { onExit } from '../../lib/edge/cleanup.ts'
 import { operator, StateStore, startKmsEmulator } from '../../lib/edge/kms_emulator.ts'
 import { keyA, keyB, location, ring, startTestKms, type TestKms } from '../support/kms.ts'
 
@@ -46,6 +47,7 @@ async function serve(state: string, ...args: string[]) {
     stdout: 'pipe',
     stderr: 'pipe',
   })
+  onExit(() => child.kill('SIGKILL')) // a failed test never reaches its own end
   const { value } = await child.stdout.getReader().read()
   const ready = JSON.parse(new TextDecoder().decode(value)) as {
     endpoint: string

@@ -1,5 +1,5 @@
 /** The road to Google: real TLS, real credentials, and nothing but the environment to tell the client where to go. */
-import { describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,17 @@ setDefaultTimeout(60_000) // processes on a busy machine
 
 const secret = 'canary-9b2e-never-to-be-printed!'
 const probe = join(import.meta.dir, '../support/kms_probe.ts')
+
+const homes: string[] = []
+
+function makeHome(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'zt-adc-'))
+  homes.push(dir)
+  return dir
+}
+afterAll(() => {
+  for (const dir of homes) rmSync(dir, { recursive: true })
+})
 
 async function run(env: Record<string, string>) {
   const child = Bun.spawn([process.execPath, probe, keyA], {
@@ -49,20 +60,18 @@ describe("Google's endpoint", () => {
   })
 
   test('is not asked without credentials, and the error says how to get some', async () => {
-    const dir = mkdtempSync(join(tmpdir(), 'zt-adc-'))
+    const dir = makeHome()
     const { answer } = await run({ HOME: dir, METADATA_SERVER_DETECTION: 'none' })
-    rmSync(dir, { recursive: true })
     expect(answer).toMatchObject({ code: 'DENIED' })
     expect(answer.message).toContain('cloudkms.googleapis.com:443: no usable credentials')
     expect(answer.hint).toContain('gcloud auth application-default login')
   })
 
   test('a broken credentials file is reported without a piece of it', async () => {
-    const dir = mkdtempSync(join(tmpdir(), 'zt-adc-'))
+    const dir = makeHome()
     const file = join(dir, 'account.json')
     writeFileSync(file, `{"private_key": ${secret}}`)
     const { answer, stderr } = await run({ HOME: dir, GOOGLE_APPLICATION_CREDENTIALS: file })
-    rmSync(dir, { recursive: true })
     expect(answer.code).toBe('DENIED')
     expect(answer.message).toContain('the credentials file is not valid JSON')
     expect(JSON.stringify(answer) + stderr).not.toContain('canary')

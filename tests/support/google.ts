@@ -9,6 +9,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type handleUnaryCall, Server, ServerCredentials } from '@grpc/grpc-js'
+import { onExit } from '../../lib/edge/cleanup.ts'
 import { readToken } from '../../lib/edge/kms_config.ts'
 import { Faults } from '../../lib/edge/kms_emulator/faults.ts'
 import { loadService, makeHandlers } from '../../lib/edge/kms_emulator/service.ts'
@@ -143,6 +144,14 @@ export async function startFakeGoogle(
     socket.on('error', () => onward.destroy())
   })
   await new Promise<void>(resolve => proxy.listen(0, '127.0.0.1', resolve))
+  const stop = async () => {
+    forget()
+    server.forceShutdown()
+    proxy.closeAllConnections()
+    proxy.close()
+    rmSync(dir, { recursive: true, force: true })
+  }
+  const forget = onExit(stop) // a failed test never reaches its own stop
   return {
     dir,
     connected,
@@ -154,11 +163,6 @@ export async function startFakeGoogle(
       https_proxy: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
       METADATA_SERVER_DETECTION: 'none',
     },
-    stop: async () => {
-      server.forceShutdown()
-      proxy.closeAllConnections()
-      proxy.close()
-      rmSync(dir, { recursive: true, force: true })
-    },
+    stop,
   }
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { KeyManagementServiceClient } from '@google-cloud/kms'
 import { credentials } from '@grpc/grpc-js'
 import { PassThroughClient } from 'google-auth-library'
+import { onExit } from '../../lib/edge/cleanup.ts'
 import { type KmsOptions, type OpenedKms, openKms } from '../../lib/edge/kms.ts'
 import { readToken } from '../../lib/edge/kms_config.ts'
 import {
@@ -43,6 +44,13 @@ export async function startTestKms(options: Partial<KmsEmulatorOptions> = {}): P
   const stateFile = options.stateFile ?? join(dir, 'state.json')
   const emulator = await startKmsEmulator({ stateFile, ...options })
   const closers: (() => Promise<unknown>)[] = []
+  const stop = async () => {
+    forget()
+    for (const close of closers) await close()
+    await emulator.stop()
+    rmSync(dir, { recursive: true, force: true })
+  }
+  const forget = onExit(stop) // a failed test never reaches its own stop
   return {
     dir,
     stateFile,
@@ -77,10 +85,6 @@ export async function startTestKms(options: Partial<KmsEmulatorOptions> = {}): P
       const authorization = `Bearer ${readToken(tokenFile)}`
       return { client, as: { retry: null, timeout: 5_000, otherArgs: { headers: { authorization } } } }
     },
-    stop: async () => {
-      for (const close of closers) await close()
-      await emulator.stop()
-      rmSync(dir, { recursive: true, force: true })
-    },
+    stop,
   }
 }
