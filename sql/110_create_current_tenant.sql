@@ -3,7 +3,7 @@ CREATE DEFINER=`api_definer`@`localhost` FUNCTION `current_tenant`() RETURNS bin
     READS SQL DATA
     DETERMINISTIC
 BEGIN
-  DECLARE v_nonce BINARY(16) DEFAULT CAST(@ztmysql_nonce AS BINARY(16));
+  DECLARE v_nonce BINARY(16) DEFAULT IF(LENGTH(@ztmysql_nonce) = 16, CAST(@ztmysql_nonce AS BINARY), NULL);
   DECLARE v_account VARCHAR(32) DEFAULT
     LEFT(SESSION_USER(), CHAR_LENGTH(SESSION_USER()) - CHAR_LENGTH(SUBSTRING_INDEX(SESSION_USER(), '@', -1)) - 1);
   DECLARE v_tenant BINARY(16);

@@ -2,7 +2,7 @@
 CREATE DEFINER=`api_definer`@`localhost` PROCEDURE `app_transfer`(IN p_from_id VARBINARY(255), IN p_from_version BIGINT UNSIGNED, IN p_from_balance BIGINT UNSIGNED, IN p_from_salt VARBINARY(255), IN p_from_mac VARBINARY(255), IN p_from_evt_id VARBINARY(255), IN p_from_evt_sig VARBINARY(255), IN p_to_id VARBINARY(255), IN p_to_version BIGINT UNSIGNED, IN p_to_balance BIGINT UNSIGNED, IN p_to_salt VARBINARY(255), IN p_to_mac VARBINARY(255), IN p_to_evt_id VARBINARY(255), IN p_to_evt_sig VARBINARY(255), IN p_evt_key VARBINARY(255))
     MODIFIES SQL DATA
 BEGIN
-  DECLARE v_nonce BINARY(16) DEFAULT CAST(@ztmysql_nonce AS BINARY(16));
+  DECLARE v_nonce BINARY(16) DEFAULT IF(LENGTH(@ztmysql_nonce) = 16, CAST(@ztmysql_nonce AS BINARY), NULL);
   DECLARE v_account VARCHAR(32) DEFAULT LEFT(SESSION_USER(), CHAR_LENGTH(SESSION_USER()) - CHAR_LENGTH(SUBSTRING_INDEX(SESSION_USER(), '@', -1)) - 1);
   DECLARE v_tenant BINARY(16);
   DECLARE v_now DATETIME(6);

@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'bun:test'
+import { beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import fc from 'fast-check'
 import { formatEvent, isRowEvent, parseEvent } from '../../lib/core/audit/event.ts'
 import { newUuid, random, toHex, utf8, uuidBytes } from '../../lib/core/bytes.ts'
@@ -15,6 +15,8 @@ import {
   type TestTenant,
   userRow,
 } from '../support/deployment.ts'
+
+setDefaultTimeout(60_000)
 
 let d: Deployment
 let tenant: TestTenant

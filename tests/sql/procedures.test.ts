@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { isRowEvent, parseEvent } from '../../lib/core/audit/event.ts'
 import { newUuid, random, toBase64, toHex, utf8, uuidBytes } from '../../lib/core/bytes.ts'
 import { rowDigest } from '../../lib/core/digest.ts'
@@ -16,6 +16,8 @@ import {
   userRow,
 } from '../support/deployment.ts'
 import { refused } from '../support/refused.ts'
+
+setDefaultTimeout(60_000)
 
 let d: Deployment
 let tenant: TestTenant

@@ -48,9 +48,13 @@ export interface Deployment extends AsyncDisposable {
   definitions: Map<string, TableDefinition>
   options(account: string): MysqlOptions
   /** A fresh connection over TCP with the account's certificate, in securedb; an app's with its tenant set. */
-  connect(account: string, settings?: { bare?: boolean }): Promise<Connection>
+  connect(account: string): Promise<Connection>
+  /** The same without a tenant. */
+  connectBare(account: string): Promise<Connection>
   /** A fresh connection of the anchor's account, as whoever runs the tests. */
   connectAnchor(): Promise<Connection>
+  /** Restarts the server; `root` is a new connection then. */
+  restart(): Promise<void>
   /** A real anchor, recorded and confirmed: opens the gate. */
   anchor(): Promise<void>
   define(table: string): TableDefinition
@@ -75,6 +79,14 @@ export function procedureCall({ def, action, row, ...write }: Write): {
     return p.column.type === 'uuid' && typeof value === 'string' ? uuidBytes(value) : value
   })
   return { procedure: def.procedures[action] ?? '', params }
+}
+
+async function openRoot(socket: string): Promise<Connection> {
+  const root = await openMysql({ socket, user: 'root' })
+  await root.run("SET SESSION time_zone = '+00:00'")
+  const [found] = await root.query("SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'securedb'")
+  if (found) await root.run('USE securedb')
+  return root
 }
 
 const validity = { now: Date.now() * 1000, seconds: 3600 }
@@ -119,8 +131,7 @@ export async function deployment(settings: DeploymentOptions = {}): Promise<Depl
     initFile: path('init.sql'),
   })
   const origin = `ztmysql.local/${toHex(random(8))}`
-  const root = await openMysql({ socket: server.socket, user: 'root' })
-  await root.run("SET SESSION time_zone = '+00:00'")
+  const root = await openRoot(server.socket)
   await applySchema(root, { origin, definitions, debug: settings.debug ?? false })
   const keys = new Map<string, MysqlOptions>()
 
@@ -194,13 +205,19 @@ export async function deployment(settings: DeploymentOptions = {}): Promise<Depl
       if (!found) throw new Error(`no account ${account}`)
       return found
     },
-    async connect(account, { bare = false } = {}) {
+    connectBare: account => openMysql(self.options(account)),
+    async connect(account) {
       const connection = await openMysql(self.options(account))
       const tenant = self.tenants.find(t => t.account === account)
-      if (tenant && !bare) await connection.call('security_set_tenant', [tenant.id])
+      if (tenant) await connection.call('security_set_tenant', [tenant.id])
       return connection
     },
     connectAnchor: () => openMysql({ socket: server.socket, user: 'anchor', database: 'securedb' }),
+    async restart() {
+      self.root.destroy()
+      await server.restart()
+      self.root = await openRoot(server.socket)
+    },
     async anchor() {
       const connection = await self.connectAnchor()
       const database = anchorDatabase(connection)
@@ -217,7 +234,7 @@ export async function deployment(settings: DeploymentOptions = {}): Promise<Depl
       return String((await connection.call(procedure, params))[0]?.[0]?.receipt)
     },
     async [Symbol.asyncDispose]() {
-      root.destroy()
+      self.root.destroy()
       await server.stop()
       rmSync(dir, { recursive: true, force: true })
     },

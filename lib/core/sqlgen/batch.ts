@@ -48,7 +48,7 @@ function decoded(column: Column): string {
 function check(def: TableDefinition, column: Column): string {
   const value = valueCheck(def, column, decoded(column))
   const raw = `j.${ident(column.name)}`
-  if (column.type === 'uuid') return `${raw} <=> BIN_TO_UUID(${decoded(column)})`
+  if (column.type === 'uuid') return `IFNULL(${raw} = BIN_TO_UUID(${decoded(column)}), FALSE)`
   if (column.type === 'bytes' && column.optional)
     return `${value} AND (${raw} IS NULL) = (${decoded(column)} IS NULL)`
   return value
@@ -105,7 +105,7 @@ FROM ${jsonTable(given)} STRAIGHT_JOIN ${from} w ON w.tenant_id = v_tenant AND w
 BEGIN
 ${contextVariables}
 ${gateVariables}
-  DECLARE v_rows INT DEFAULT IF(JSON_TYPE(p_rows) = 'ARRAY', JSON_LENGTH(p_rows), 0);
+  DECLARE v_rows INT DEFAULT IF(JSON_TYPE(p_rows) COLLATE utf8mb4_0900_bin = 'ARRAY', JSON_LENGTH(p_rows), 0);
   DECLARE v_found INT;
   DECLARE v_same INT;
   DECLARE v_receipts JSON;
@@ -113,7 +113,7 @@ ${gateVariables}
 ${begin}
   work: BEGIN
     DECLARE EXIT HANDLER FOR 1062 SET v_fail = '45W05';
-${debug ? '' : `    DECLARE EXIT HANDLER FOR SQLEXCEPTION SET v_fail = '45W00';\n`}    DECLARE EXIT HANDLER FOR 1264, 1366, 1406, 1411, 3156, 3665, 3666, 3669 SET v_fail = '45W01';
+${debug ? '' : `    DECLARE EXIT HANDLER FOR SQLEXCEPTION SET v_fail = '45W00';\n`}    DECLARE EXIT HANDLER FOR 1048, 1264, 1366, 1406, 1411, 3156, 3665, 3666, 3669 SET v_fail = '45W01';
 ${indent(`${contextSelect(true, [])}\n${readClock}`, 4)}
     SET v_fail = CASE
 ${indent([...gateCases(true), `WHEN v_rows NOT BETWEEN 1 AND ${batchLimit} OR v_rows IS NULL THEN '45W01'`].join('\n'), 6)}
@@ -151,7 +151,7 @@ ${indent(missingKey, 4)}
     START TRANSACTION;
     IF v_tenant IS NOT NULL AND v_fail <> '45W01' THEN
       BEGIN
-        DECLARE EXIT HANDLER FOR SQLEXCEPTION SET v_fail = '45W01';
+        DECLARE EXIT HANDLER FOR SQLEXCEPTION SET v_receipts = NULL;
         SELECT JSON_ARRAYAGG(CONVERT(known.payload USING utf8mb4)), COUNT(*), SUM(IFNULL(known.same, 0))
         INTO v_receipts, v_found, v_same FROM (
 ${indent(known('audit_pending'), 10)}

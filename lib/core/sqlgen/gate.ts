@@ -3,7 +3,7 @@ import type { TableDefinition } from '../tables.ts'
 import { endState } from './columns.ts'
 import { callerAccount, ident, literal, utcNow } from './text.ts'
 
-export const contextVariables = `  DECLARE v_nonce BINARY(16) DEFAULT CAST(@ztmysql_nonce AS BINARY(16));
+export const contextVariables = `  DECLARE v_nonce BINARY(16) DEFAULT IF(LENGTH(@ztmysql_nonce) = 16, CAST(@ztmysql_nonce AS BINARY), NULL);
   DECLARE v_account VARCHAR(32) DEFAULT ${callerAccount};
   DECLARE v_tenant BINARY(16);`
 
