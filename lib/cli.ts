@@ -22,7 +22,9 @@ export function say(line = ''): void {
 export function wholeNumber(option: string, text: string, least = 1): number {
   const n = Number(text)
   if (!/^[0-9]+$/.test(text) || !Number.isSafeInteger(n) || n < least)
-    throw new ZtError('USAGE', `${option}: expected a whole number, at least ${least}, got ${text}`)
+    throw new ZtError('USAGE', `${option}: expected a whole number, at least ${least}, got ${text}`, {
+      hint: `for example ${option} ${Math.max(least, 10)}`,
+    })
   return n
 }
 

@@ -98,7 +98,10 @@ export type Change = keyof typeof signed | keyof typeof unsigned
 const isSigned = (change: Change): change is keyof typeof signed => Object.hasOwn(signed, change)
 
 function checkPort(port: number | undefined): number | undefined {
-  if (port !== undefined && port > 65_535) throw new ZtError('BAD_INPUT', `--port: ${port} is above 65535`)
+  if (port !== undefined && port > 65_535)
+    throw new ZtError('BAD_INPUT', `--port: ${port} is above 65535`, {
+      hint: 'choose a port from 1 to 65535',
+    })
   return port
 }
 

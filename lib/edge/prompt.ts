@@ -11,7 +11,9 @@ const control = /[\x00-\x1f\x7f]/
 /** In NFC, so that every keyboard and system types the same bytes. @throws BAD_INPUT on control characters, or none at all */
 function checked(text: string, what: string): string {
   if (text === '' || control.test(text))
-    throw new ZtError('BAD_INPUT', `${what}: expected one line of text without control characters`)
+    throw new ZtError('BAD_INPUT', `${what}: expected one line of text without control characters`, {
+      hint: 'write the passphrase, and nothing else, on one line',
+    })
   return text.normalize('NFC')
 }
 

@@ -52,7 +52,9 @@ export function secondsOf(role: Role | 'server', days: number | undefined): numb
   const most = isProbe ? probeDays : maxDays
   const chosen = days ?? (isProbe ? probeDays : defaultDays)
   if (!Number.isInteger(chosen) || chosen < 1 || chosen > most)
-    throw new ZtError('BAD_INPUT', `--days: expected 1 to ${most} for ${role}, got ${chosen}`)
+    throw new ZtError('BAD_INPUT', `--days: expected 1 to ${most} for ${role}, got ${chosen}`, {
+      hint: 'choose a number in that range',
+    })
   return chosen * daySeconds
 }
 
@@ -119,8 +121,14 @@ export async function issueAccount(
     throw new ZtError(
       'BAD_INPUT',
       `account ${JSON.stringify(account)}: expected a-z, then up to 31 of a-z 0-9 _`,
+      {
+        hint: 'for example acme_app',
+      },
     )
-  if (account === 'server') throw new ZtError('BAD_INPUT', 'account server: the name of the server itself')
+  if (account === 'server')
+    throw new ZtError('BAD_INPUT', 'account server: is the name of the server itself', {
+      hint: 'choose another name',
+    })
   const tenant = tenantFor(draft, as)
   const known = state.accounts.find(a => a.account === account)
   if (known !== undefined && (known.role !== as.role || known.tenant !== tenant))
@@ -160,7 +168,13 @@ function labelOf(draft: Draft, account: PkiAccount): string {
 
 function tenantFor(draft: Draft, as: { role: Role; tenant?: string | undefined }): string | null {
   if (hasTenant(as.role) !== (as.tenant !== undefined))
-    throw new ZtError('USAGE', `role ${as.role}: ${hasTenant(as.role) ? 'wants a tenant' : 'has no tenant'}`)
+    throw new ZtError(
+      'USAGE',
+      `role ${as.role}: ${hasTenant(as.role) ? 'wants a tenant' : 'has no tenant'}`,
+      {
+        hint: 'outside_pki issue NAME --tenant LABEL, or --role auditor',
+      },
+    )
   if (as.tenant === undefined) return null
   const tenant = tenantOf(draft.state, as.tenant)
   if (tenant.retired)

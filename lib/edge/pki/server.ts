@@ -19,6 +19,9 @@ export function checkServerNames(names: readonly string[]): string[] {
     throw new ZtError(
       'BAD_INPUT',
       `server name ${JSON.stringify(bad)}: neither a DNS name in lower case nor an address`,
+      {
+        hint: 'for example db.example.org or 192.0.2.7',
+      },
     )
   return all
 }

@@ -27,6 +27,9 @@ export async function addTenant(
     throw new ZtError(
       'BAD_INPUT',
       `tenant ${JSON.stringify(label)}: expected a-z, then up to 39 of a-z 0-9 -`,
+      {
+        hint: 'for example acme',
+      },
     )
   const uris = kmsKeys.map(canonical)
   const known = draft.state.tenants.find(t => t.label === label)
