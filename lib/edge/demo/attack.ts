@@ -4,15 +4,20 @@ import { ZtError } from '../../core/errors.ts'
 import { openMysql } from '../mysql.ts'
 import type { Mysqld } from '../mysqld.ts'
 
+/** What the verifier must say of an attack: the code, and a text that names the place. */
+export interface Attacked {
+  code: string
+  about: string
+}
+
 /**
- * Edits the role of the first row with the table's triggers out of the way; edits that of the second one and queues
- * an event in the application's name that fits it, with the signature of the row's last write.
- * Returns what a verifier must say: code and row.
+ * Edits the role of the first row with the table's triggers out of the way; then edits the second one so that a
+ * matching event is made in the application's name, with the signature of the row's last write.
  */
 export async function tamper(
   server: Mysqld,
-  [first = '', second = '']: string[],
-): Promise<[code: string, id: string][]> {
+  [first = '', second = '']: readonly string[],
+): Promise<Attacked[]> {
   const root = await openMysql({ socket: server.socket, user: 'root', database: 'securedb' })
   try {
     const triggers = await root.query(
@@ -27,7 +32,6 @@ export async function tamper(
     await root.run("UPDATE users SET role = 'admin' WHERE id = ?", [uuidBytes(first)])
     for (const definition of definitions) await root.run(definition)
 
-    // with its triggers back, an UPDATE by hand makes an event that fits; root gives it an id and an old signature
     const forged = await root.run(
       "UPDATE users SET role = 'admin', version = version + 1, wrap_version = 1, evt_id = RANDOM_BYTES(16) WHERE id = ?",
       [uuidBytes(second)],
@@ -35,8 +39,8 @@ export async function tamper(
     if (forged.affectedRows !== 1) throw new ZtError('INTERNAL', `no row ${second} to forge`)
     await root.call('seal_due')
     return [
-      ['ROW_EDITED', first],
-      ['SIG_BAD', second],
+      { code: 'ROW_EDITED', about: `users ${first}` },
+      { code: 'SIG_BAD', about: `update of users ${second}` },
     ]
   } finally {
     await root.close()

@@ -1,12 +1,11 @@
-/** A running deployment of the demo: where everything is, and how to end it. */
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+/** A deployment that the demo left running: where everything is, and how to end it. */
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { ZtError } from '../../core/errors.ts'
 import { readRegularFile, writeFileAtomic } from '../files.ts'
 import { stopInstance } from '../mysqld.ts'
-
-const processRecord = z.strictObject({ name: z.string(), pid: z.int().positive(), startTime: z.string() })
+import { endProcess, processRecord } from './processes.ts'
 
 const shape = z.strictObject({
   v: z.literal(1),
@@ -25,6 +24,8 @@ const shape = z.strictObject({
       kmsKey: z.string(),
       kmsTokenFile: z.string(),
       receipts: z.string(),
+      /** Ids of the people that were written. */
+      people: z.array(z.string()),
     }),
   ),
   pids: z.record(z.string(), z.int().positive()),
@@ -32,9 +33,8 @@ const shape = z.strictObject({
 })
 
 export type Instance = z.infer<typeof shape>
-export type ProcessRecord = z.infer<typeof processRecord>
 
-export const instancePath = (dir: string): string => join(dir, 'instance.json')
+const instancePath = (dir: string): string => join(dir, 'instance.json')
 export const mysqlDir = (dir: string): string => join(dir, 'mysql')
 
 export function writeInstance(dir: string, instance: Instance): void {
@@ -44,27 +44,10 @@ export function writeInstance(dir: string, instance: Instance): void {
 /** @throws NOT_FOUND, BAD_FORMAT */
 export function readInstance(dir: string): Instance {
   const path = instancePath(dir)
-  const parsed = shape.safeParse(JSON.parse(readRegularFile(path, 'instance', 1 << 20).toString('utf8')))
-  if (!parsed.success)
-    throw new ZtError('BAD_FORMAT', `${path}: not made by this release`, { hint: 'remove the folder' })
-  return parsed.data
-}
-
-/** When a process started, in clock ticks since boot: tells it from a later one with its number. Empty: it is gone. */
-export function startTimeOf(pid: number): string {
-  const path = `/proc/${pid}/stat`
-  if (!existsSync(path)) return ''
-  const text = readFileSync(path, 'utf8')
-  return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? ''
-}
-
-/** Ends a process by SIGTERM, then SIGKILL after five seconds; a number that was given to another one is left alone. */
-export async function endProcess({ pid, startTime }: ProcessRecord): Promise<void> {
-  const runs = () => startTime !== '' && startTimeOf(pid) === startTime
-  if (!runs()) return
-  process.kill(pid, 'SIGTERM')
-  for (let i = 0; i < 50 && runs(); i++) await Bun.sleep(100)
-  if (runs()) process.kill(pid, 'SIGKILL')
+  const text = readRegularFile(path, 'instance', 1 << 20).toString('utf8')
+  const parsed = shape.safeParse(text.startsWith('{') ? JSON.parse(text) : null)
+  if (parsed.success) return parsed.data
+  throw new ZtError('BAD_FORMAT', `${path}: not made by this release`, { hint: 'remove the folder by hand' })
 }
 
 /** Ends everything that runs for an instance; its files stay, for whoever wants to look. */

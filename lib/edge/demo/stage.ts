@@ -50,10 +50,12 @@ export async function expectRun(
 
 /** The server's or program's own words of a refusal. @throws VERIFY_FAILED unless it was refused as it must be */
 export function refusal(what: string, answer: Answer, pattern: RegExp): string {
-  const words = /ERROR [^\n]*/.exec(answer.stderr)?.[0] ?? answer.stderr.trim().split('\n').at(-1) ?? ''
+  const words = /ERROR [^\n]*|[a-z_]+: error: [^\n]*/.exec(answer.stderr)?.[0] ?? lastLine(answer.stderr)
   if (answer.code !== 0 && pattern.test(answer.stderr)) return `${what}: ${words}`
   throw new ZtError(
     'VERIFY_FAILED',
     `${what}: expected a refusal like ${pattern}, got exit ${answer.code}: ${words}`,
   )
 }
+
+export const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? ''
