@@ -101,9 +101,12 @@ interface Property {
 
 function properties(wanted: DesiredAccount, found: ObservedAccount): Property[] {
   const known = wanted.stored !== null && wanted.stored === found.stored
-  const all: Property[] = [
+  const secret: Property[] = [
     { name: 'method', before: found.plugin, after: 'caching_sha2_password' },
     { name: 'password', before: known ? 'as set' : 'another, or not known to be this one', after: 'as set' },
+  ]
+  const all: Property[] = [
+    ...(wanted.password === null ? [] : secret), // without the archive nobody can set it: a finding, not a change
     { name: 'require', before: found.sslType, after: 'SPECIFIED' },
     { name: 'subject', before: found.subject, after: wanted.subject },
     { name: 'issuer', before: found.issuer, after: wanted.issuer },
@@ -126,6 +129,7 @@ export function accountChanges(wanted: DesiredAccount, accounts: ObservedAccount
       : { item: `account ${accountText(account)}`, before: 'a second one of that name', after: null },
   )
   const found = here ?? elsewhere[0]
+  if (found === undefined && wanted.password === null) return []
   if (found === undefined)
     return [{ item: `account ${text}`, before: null, after: `${wanted.role} ${wanted.subject}` }]
   return [

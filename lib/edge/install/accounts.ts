@@ -15,6 +15,7 @@ import {
 } from '../accounts.ts'
 import { runClean } from '../child.ts'
 import { killSessions } from '../sessions.ts'
+import { writeRecord } from './record.ts'
 import type { Target } from './target.ts'
 
 export const anchorAccount: AccountName = { user: 'anchor', host: 'localhost' }
@@ -171,6 +172,8 @@ export function accountsStep(target: Target, wanted: DesiredAccount[], accounts:
       for (const { account, changes } of todo)
         if (changes.length > 0) await putAccount(connection, account, accounts)
       for (const account of gone) await dropAccount(connection, account)
+      // at once, or an interrupted run would have to set every password again
+      await writeRecord(target, wanted)
     },
   }
 }

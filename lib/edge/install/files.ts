@@ -84,17 +84,29 @@ function snapshot(files: OwnedFile[]): () => void {
   }
 }
 
+/** Whether the running server has the files: by their digest, or before the first record by the certificate's end. */
+async function isLoaded(
+  connection: Connection,
+  archive: ServerArchive,
+  files: OwnedFile[],
+  loaded: string | null,
+): Promise<boolean> {
+  if (loaded !== null) return loaded === filesDigest(files)
+  const wanted = new X509Certificate(archive.certificate).validTo
+  return Date.parse(await loadedUntil(connection)) === Date.parse(wanted)
+}
+
 /** Certificates, key and CRL, and their reload: all or nothing. @param loaded digest of what the server took up last */
-export function tlsStep(
+export async function tlsStep(
   target: Target,
   archive: ServerArchive,
   drift: SettingDrift[],
   loaded: string | null,
-): Step {
+): Promise<Step> {
   const { connection, places, owners } = target
   const { dirs, files } = tlsFiles(places, owners, archive)
   const changes = [...dirs.flatMap(dirChange), ...files.flatMap(fileChange), ...drift.map(driftChange)]
-  if (changes.length === 0 && loaded !== filesDigest(files))
+  if (changes.length === 0 && !(await isLoaded(connection, archive, files, loaded)))
     changes.push({ item: 'TLS of the running server', before: 'perhaps older files', after: 'reloaded' })
   const apply = async () => {
     dirs.filter(dir => dirChange(dir).length > 0).forEach(putDir)

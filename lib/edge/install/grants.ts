@@ -30,7 +30,8 @@ export async function grantsStep(
       return { account, ...privilegeDrift(account.privileges, has) }
     }),
   )
-  const foreign = (privilege: Privilege) => privilege.startsWith('GRANT ') // a role or a proxy
+  // a statement that came back whole: a role or a proxy
+  const foreign = (privilege: Privilege) => /^GRANT (?!OPTION ON )/.test(privilege)
   const todo = all.map(each => ({ ...each, extra: each.extra.filter(privilege => !foreign(privilege)) }))
   const findings = all.flatMap(({ account, extra }) =>
     extra

@@ -38,11 +38,11 @@ export function settingsOf(places: Places, hostPart: string): Setting[] {
   })
 }
 
-function tlsSteps(target: Target, plan: SettingPlan): Step[] {
+async function tlsSteps(target: Target, plan: SettingPlan): Promise<Step[]> {
   if (target.material === null) return [tlsSettingsStep(target, plan.tls)]
   const { archive } = target.material
   return [
-    tlsStep(target, archive, plan.tls, target.record?.loadedTls ?? null),
+    await tlsStep(target, archive, plan.tls, target.record?.loadedTls ?? null),
     anchorKeyStep(target, archive),
   ]
 }
@@ -59,7 +59,7 @@ export async function planTarget(target: Target): Promise<Plan> {
   const tied = accountsStep(target, wanted, accounts)
   // certificates come first: an option file that names missing ones would keep mysqld from starting again
   const steps = [
-    ...tlsSteps(target, settingPlan),
+    ...(await tlsSteps(target, settingPlan)),
     configStep(target, settings, initFileText),
     settingsStep(target, settingPlan),
     persisted.step,
@@ -80,6 +80,6 @@ export async function planTarget(target: Target): Promise<Plan> {
     ...grants.findings,
     ...(material === null ? recordedFileFindings(record?.files ?? []) : []),
   ]
-  steps.push(recordStep(target, wanted, accounts, tied.changes.length > 0))
+  if (tied.changes.length === 0) steps.push(recordStep(target, wanted, accounts))
   return { steps, findings, restart: settingPlan.restart }
 }

@@ -103,21 +103,19 @@ function changes(target: Target, next: InstallRecord | null): Change[] {
   ]
 }
 
-/** Always the last step: the record says what was done, never what was planned. */
-export function recordStep(
-  target: Target,
-  wanted: DesiredAccount[],
-  accounts: ObservedAccount[],
-  accountsPending: boolean,
-): Step {
+/** Writes the record of what is there now. */
+export async function writeRecord(target: Target, wanted: DesiredAccount[]): Promise<void> {
+  const next = nextRecord(target, wanted, await observeAccounts(target.connection))
+  if (next === null) throw new ZtError('MYSQL', 'an account that was made is not there')
+  putFile(recordAsFile(target, next))
+}
+
+/** Where no account changes; else their own step writes it, as only it knows the passwords that it set. */
+export function recordStep(target: Target, wanted: DesiredAccount[], accounts: ObservedAccount[]): Step {
   return {
     id: 'record',
     description: 'keep what check needs once the archive is gone (no secret)',
-    changes: changes(target, accountsPending ? null : nextRecord(target, wanted, accounts)),
-    apply: async () => {
-      const next = nextRecord(target, wanted, await observeAccounts(target.connection))
-      if (next === null) throw new ZtError('MYSQL', 'an account that was made is not there')
-      putFile(recordAsFile(target, next))
-    },
+    changes: changes(target, nextRecord(target, wanted, accounts)),
+    apply: () => writeRecord(target, wanted),
   }
 }
