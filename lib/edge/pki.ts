@@ -1,8 +1,9 @@
 /** A whole PKI for the standard story: a tenant with its application, an auditor, an administrator, probes. */
-import { resolve } from 'node:path'
+import { isAbsolute, resolve } from 'node:path'
 import { formatAnchorKey } from '../core/audit/anchor_key.ts'
 import { publicKeys } from '../core/audit/checkpoint.ts'
 import { random, toHex } from '../core/bytes.ts'
+import { ZtError } from '../core/errors.ts'
 import type { PkiState } from '../core/pki_state.ts'
 import { formatTime } from '../core/time.ts'
 import { formatVkey } from '../core/vkey.ts'
@@ -71,6 +72,19 @@ export async function issueProbes(draft: Draft): Promise<void> {
  */
 export async function createPki(dir: string, options: NewPki): Promise<Outcome> {
   checkNewPassphrase(options.passphrase)
+  const { originHost = 'ztmysql.local', probesDir = defaults.probesDir } = options
+  if (!/^[a-z0-9][a-z0-9.-]{0,100}$/.test(originHost))
+    throw new ZtError(
+      'BAD_INPUT',
+      `--origin-host: ${JSON.stringify(originHost)} is no host name in lower case`,
+      {
+        hint: 'for example example.org',
+      },
+    )
+  if (!isAbsolute(probesDir))
+    throw new ZtError('BAD_INPUT', `--probes-dir: ${JSON.stringify(probesDir)} is not absolute`, {
+      hint: `for example ${defaults.probesDir}`,
+    })
   const serverNames = checkServerNames([
     ...(options.serverNames ?? []),
     ...(options.host === undefined ? [] : [options.host]),
@@ -79,12 +93,12 @@ export async function createPki(dir: string, options: NewPki): Promise<Outcome> 
   const state: PkiState = {
     v: 1,
     kind: 'ztmysql-pki',
-    origin: `${options.originHost ?? 'ztmysql.local'}/${toHex(random(8))}`,
+    origin: `${originHost}/${toHex(random(8))}`,
     created: formatTime(Math.floor(now / 1000) * 1e6),
     serverNames,
     host: options.host ?? serverNames[0] ?? '127.0.0.1',
     port: options.port ?? defaults.port,
-    probesDir: options.probesDir ?? defaults.probesDir,
+    probesDir,
     trustSerial: 0,
     crlNumber: 0,
     crlNextUpdate: formatTime(0),
