@@ -1,5 +1,5 @@
 /** The proof suite's command line. */
-import { type Command, Option, print, say } from './cli.ts'
+import { type Command, Option, print, say, wholeNumber } from './cli.ts'
 import { ZtError } from './core/errors.ts'
 import { commit, version } from './version.ts'
 
@@ -109,6 +109,8 @@ interface VerifyFlags {
   caSha256?: string
   nonce?: string
   require: string
+  signatures: 'last' | 'all'
+  gap: string
   json?: boolean
 }
 
@@ -127,14 +129,21 @@ export function addVerify(cmd: Command): void {
         .choices(['full', 'database', 'off-host'])
         .default('full'),
     )
+    .addOption(
+      new Option('--signatures <which>', "check the signature of each row's last event, or of all")
+        .choices(['last', 'all'])
+        .default('last'),
+    )
+    .option('--gap <seconds>', 'longest time between two anchors', '300')
     .option('--json', 'print the verdict as JSON')
     .action(verify)
 }
 
-async function verify(path: string, flags: VerifyFlags): Promise<void> {
+async function verify(path: string, { gap, ...flags }: VerifyFlags): Promise<void> {
+  const gapSeconds = wholeNumber('--gap', gap)
   const { judgeBundle } = await import('./edge/judge_bundle.ts')
   const { reportText, reportJson } = await import('./report.ts')
-  const verdict = await judgeBundle(path, { ...flags, ...checkNonce(flags.nonce) })
+  const verdict = await judgeBundle(path, { ...flags, gapSeconds, ...checkNonce(flags.nonce) })
   print(flags.json ? JSON.stringify(reportJson(verdict)) : reportText(verdict))
   process.exitCode = verdict.ok ? 0 : 1
 }

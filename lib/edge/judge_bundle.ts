@@ -12,11 +12,18 @@ import { readAnchors } from './verify.ts'
 const packedMaxBytes = 64 << 20
 const unpackedMaxBytes = 192 << 20
 
+export interface JudgeBundleOptions {
+  trust: string
+  anchors: string
+  caSha256?: string
+  nonce?: string
+  require: string
+  signatures: 'last' | 'all'
+  gapSeconds: number
+}
+
 /** @throws VERIFY_FAILED for anything that is wrong with the bundle itself: a broken proof is no proof */
-export async function judgeBundle(
-  path: string,
-  options: { trust: string; anchors: string; caSha256?: string; nonce?: string; require: string },
-): Promise<BundleVerdict> {
+export async function judgeBundle(path: string, options: JudgeBundleOptions): Promise<BundleVerdict> {
   const profile = profiles.find((known): known is Profile => known === options.require)
   if (!profile) throw new ZtError('USAGE', `--require: expected one of ${profiles.join(', ')}`)
   const trust = await readTrust(
@@ -34,6 +41,8 @@ export async function judgeBundle(
       golden: goldenFingerprints,
       profile,
       now: Date.now(),
+      signatures: options.signatures,
+      gapSeconds: options.gapSeconds,
       ...(options.nonce === undefined ? {} : { nonce: options.nonce }),
     })
   } catch (thrown) {

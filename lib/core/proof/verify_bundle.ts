@@ -22,6 +22,9 @@ export interface VerifyBundleOptions {
   now: number
   /** Hex; the nonce that the auditor asked for. */
   nonce?: string
+  signatures: 'last' | 'all'
+  /** Longest time between two anchors. */
+  gapSeconds: number
 }
 
 export interface BundleVerdict {
@@ -59,7 +62,8 @@ export async function verifyBundle(files: BundleFiles, options: VerifyBundleOpti
     definitions,
     golden: options.golden,
     now: options.now,
-    signatures: 'last',
+    signatures: options.signatures,
+    gapSeconds: options.gapSeconds,
     onEvent: (event, seq) => seen.add(event, seq),
     onRow: (table, row) => {
       const def = definitions.get(table)

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { random, toHex } from '../../core/bytes.ts'
 import type { Json } from '../../core/controls/control.ts'
 import { ZtError } from '../../core/errors.ts'
-import { settingsFor, variablesOf } from '../../core/settings.ts'
+import { settingsFor } from '../../core/settings.ts'
 import type { Connection } from '../mysql.ts'
+import { observeSettings } from '../server_settings.ts'
 import { $ } from '../shell.ts'
 import { attempt, notApplicable, type Probe, type ProbeContext } from './probe.ts'
 
@@ -113,18 +114,8 @@ export const hostProbes: Probe[] = [
         initFile: join(install.confDir, 'zero-trust-init.sql'),
         bindAddress: install.bindAddress,
       }
-      const names = variablesOf(settingsFor(input))
-      const rows = await root.query(
-        `SELECT variable_name AS name, variable_value AS value FROM performance_schema.global_variables
-          WHERE variable_name IN (${names.map(() => '?').join()})`,
-        names,
-      )
-      return {
-        input,
-        variables: Object.fromEntries(
-          rows.map(row => [text(row.name), row.value === null ? null : text(row.value)]),
-        ),
-      }
+      const observed = await observeSettings(root, settingsFor(input))
+      return { input, variables: Object.fromEntries(observed) }
     }),
   },
   {

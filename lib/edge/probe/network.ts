@@ -29,10 +29,11 @@ async function transcript(context: ProbeContext, flags: string[]): Promise<Json>
   const found = await $`command -v openssl`.nothrow() // exit 1: not installed
   if (found.exitCode !== 0)
     throw new ZtError('MISSING_TOOL', 'openssl is not installed', { hint: 'apt-get install openssl' })
+  // no `Q`: in TLS 1.3 a certificate is refused after the client has finished, so the server has the last word
   const answer = await $({
-    input: 'Q\n',
-    timeout: '20s',
-  })`openssl s_client -connect ${place(context)} -starttls mysql ${flags} 2>&1`.nothrow() // a refused handshake exits 1
+    input: '',
+    timeout: '30s',
+  })`openssl s_client -connect ${place(context)} -starttls mysql -ign_eof ${flags} 2>&1`.nothrow() // a refused handshake exits 1
   const text = answer.stdout
   if (!/CONNECTED\(/.test(text))
     throw new ZtError('UNREACHABLE', `${place(context)}: ${text.split('\n')[0] ?? 'no answer'}`)
@@ -70,8 +71,11 @@ export const networkProbes: Probe[] = [
     id: 'plaintext',
     grade: 'network',
     identity: asOwn,
-    command: context => `mysql --ssl-mode=DISABLED -h ${address(context).host} -P ${address(context).port}`,
-    run: context => attempt(() => openPlaintext({ ...address(context), user: context.own.account })),
+    command: context => `mysql --defaults-file=${context.own.account}.cnf --ssl-mode=DISABLED`,
+    async run({ own: { defaultsFile } }) {
+      await (await openMysql({ defaultsFile })).close()
+      return attempt(() => openPlaintext({ defaultsFile }))
+    },
   },
   {
     id: 'tls12',
