@@ -1,5 +1,5 @@
 /** The client library: seals, signs, writes, keeps the receipt; reads, checks, opens. Over any table definition. */
-import { type Bytes, newUuid, random, uuidBytes } from '../core/bytes.ts'
+import { type Bytes, isUuid, newUuid, random, uuidBytes } from '../core/bytes.ts'
 import { wipe } from '../core/envelope/aead.ts'
 import { blindPurpose, recordPurpose } from '../core/envelope/key_name.ts'
 import { checkPlain, type Plain } from '../core/envelope/plain.ts'
@@ -194,6 +194,10 @@ class TenantClient implements Client {
   }
 
   async #fetchLive(def: TableDefinition, id: string): Promise<Row> {
+    if (def.key.type === 'uuid' && !isUuid(id))
+      throw new ZtError('BAD_INPUT', 'id: not a canonical lower-case UUID', {
+        hint: 'the id is what create printed, for example 3b9d6f20-1a2b-4c3d-8e4f-5a6b7c8d9e0f',
+      })
     const key = def.key.type === 'uuid' ? uuidBytes(id, 'id') : id
     const [found] = await this.#session.query(
       `SELECT * FROM ${def.view ?? def.table} WHERE ${def.key.name} = ?`,
