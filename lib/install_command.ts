@@ -14,6 +14,7 @@ import {
   installDatabase,
   installDefaults,
   planDatabase,
+  planOrders,
   statusOfDatabase,
 } from './edge/database.ts'
 import { settingsOf } from './edge/install/plan.ts'
@@ -151,12 +152,15 @@ export async function runApply(flags: Flags): Promise<void> {
 }
 
 export async function runOrders(files: string[], flags: Flags): Promise<void> {
-  const { done, plan } = await applyOrders({
-    socket: flags.socket,
-    confDir: resolve(flags.confDir),
-    files,
-    ...asking(flags),
-  })
+  const options = { socket: flags.socket, confDir: resolve(flags.confDir), files, ...asking(flags) }
+  if (flags.dryRun) {
+    const plan = await planOrders(options)
+    if (flags.json) return print(JSON.stringify(planJson(plan)))
+    printPlan(plan)
+    if (pendingSteps(plan).length === 0) print('nothing to do')
+    return
+  }
+  const { done, plan } = await applyOrders(options)
   if (flags.json) return print(JSON.stringify({ done, ...planJson(plan) }))
   print(done.length === 0 ? 'nothing to do' : `applied: ${files.join(', ')}`)
 }

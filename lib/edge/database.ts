@@ -159,26 +159,29 @@ export interface OrderOptions extends Asking {
 
 const orderMaxBytes = 1 << 20
 
-/** Applies further orders to an installed database, and nothing else. Known ones are passed over. */
-export async function applyOrders({
-  files,
-  ...options
-}: OrderOptions): Promise<{ done: string[]; plan: Plan }> {
-  const planOrders = async (target: Target): Promise<Plan> => {
+const planOrdersOf =
+  (files: string[]) =>
+  async (target: Target): Promise<Plan> => {
+    if (target.installedOrigin === null)
+      throw new ZtError('NOT_FOUND', 'no database is installed here', { hint: 'run vm_oneclick apply first' })
     const orders = files.map(file =>
       readSignedOrder(definitions, readRegularFile(file, 'order', orderMaxBytes), target.origin, file),
     )
     return { steps: [await ordersStep(target, orders)], findings: [], restart: [] }
   }
-  return await withTarget(options, async target => {
-    if (target.installedOrigin === null)
-      throw new ZtError('NOT_FOUND', 'no database is installed here', { hint: 'run vm_oneclick apply first' })
-    const done = await applyLocked(target, options, planOrders)
-    const plan = await planOrders(target)
+
+/** What further orders would change. */
+export const planOrders = ({ files, ...options }: OrderOptions): Promise<Plan> =>
+  withTarget(options, planOrdersOf(files))
+
+/** Applies further orders to an installed database, and nothing else. Known ones are passed over. */
+export const applyOrders = ({ files, ...options }: OrderOptions): Promise<{ done: string[]; plan: Plan }> =>
+  withTarget(options, async target => {
+    const done = await applyLocked(target, options, planOrdersOf(files))
+    const plan = await planOrdersOf(files)(target)
     refuseLeftover(plan)
     return { done, plan }
   })
-}
 
 function removeArchive({ pkiTar, keepArchive }: ApplyOptions, { from }: Installation): boolean {
   if (pkiTar === undefined || keepArchive === true || from !== 'archive') return false

@@ -36,6 +36,8 @@ export interface Material {
   /** SHA-256 of the DER of each CA certificate, the current one first; hex. */
   caSha256: string[]
   crlNextUpdate: string
+  /** Serials that the CRLs revoke, lower-case hex. */
+  revoked: string[]
 }
 
 function inForce(what: string, from: string, until: string, now: string): void {
@@ -128,5 +130,6 @@ export function checkMaterial(archive: ServerArchive, options: { pin?: string; n
         },
       )
   const crlNextUpdate = crls.map(crl => crl.nextUpdate).sort()[0] ?? ''
-  return { archive, server, caSha256, crlNextUpdate }
+  const revoked = crls.flatMap(crl => crl.entries.map(entry => entry.serial))
+  return { archive, server, caSha256, crlNextUpdate, revoked }
 }

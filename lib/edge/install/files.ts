@@ -17,6 +17,7 @@ import {
   putHostFiles,
   tlsFiles,
 } from '../server_files.ts'
+import type { Material } from '../server_material.ts'
 import {
   driftChange,
   observePersisted,
@@ -25,6 +26,7 @@ import {
   type SettingPlan,
   setGlobal,
 } from '../server_settings.ts'
+import { killSessions } from '../sessions.ts'
 import type { Target } from './target.ts'
 
 /** The option file and the init file. */
@@ -96,13 +98,21 @@ async function isLoaded(
   return Date.parse(await loadedUntil(connection)) === Date.parse(wanted)
 }
 
+/** A session that was opened with a certificate since revoked goes on until somebody ends it. */
+async function endRevoked(connection: Connection, { archive, revoked }: Material): Promise<void> {
+  for (const { account, subject } of archive.accounts)
+    if (revoked.some(serial => subject.endsWith(`/serialNumber=${serial}`)))
+      await killSessions(connection, account)
+}
+
 /** Certificates, key and CRL, and their reload: all or nothing. @param loaded digest of what the server took up last */
 export async function tlsStep(
   target: Target,
-  archive: ServerArchive,
+  material: Material,
   drift: SettingDrift[],
   loaded: string | null,
 ): Promise<Step> {
+  const { archive } = material
   const { connection, places, owners } = target
   const { dirs, files } = tlsFiles(places, owners, archive)
   const changes = [...dirs.flatMap(dirChange), ...files.flatMap(fileChange), ...drift.map(driftChange)]
@@ -119,6 +129,7 @@ export async function tlsStep(
       for (const each of drift) await setGlobal(connection, { ...each, after: each.before ?? '' })
       throw thrown
     }
+    await endRevoked(connection, material)
   }
   return { id: 'tls', description: 'put certificates in place and load them', changes, apply }
 }

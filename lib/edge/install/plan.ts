@@ -42,7 +42,7 @@ async function tlsSteps(target: Target, plan: SettingPlan): Promise<Step[]> {
   if (target.material === null) return [tlsSettingsStep(target, plan.tls)]
   const { archive } = target.material
   return [
-    await tlsStep(target, archive, plan.tls, target.record?.loadedTls ?? null),
+    await tlsStep(target, target.material, plan.tls, target.record?.loadedTls ?? null),
     anchorKeyStep(target, archive),
   ]
 }
