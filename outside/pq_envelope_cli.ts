@@ -44,9 +44,11 @@ const main = command('pq_envelope_cli', 'Seal records into the database, and rea
   'pq_envelope_cli seal projects/P/locations/L/keyRings/R/cryptoKeys/K 6f1c2a5e-… --input person.json',
 ])
 
-inputOption(clientOptions(main.command('create').description('seal and write a record'))).action(
-  async (flags: ClientFlags & { input: string }) => print(await (await load()).create(flags, say)),
-)
+inputOption(
+  clientOptions(main.command('create').description('seal and write a record, or each of a JSON array')),
+).action(async (flags: ClientFlags & { input: string }) => {
+  for (const line of await (await load()).create(flags, say)) print(line)
+})
 
 clientOptions(main.command('read').description('read, check and open a record').argument('<id>')).action(
   async (id: string, flags: ClientFlags) => print(await (await load()).read(id, flags, say)),

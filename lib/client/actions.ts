@@ -64,9 +64,14 @@ async function withClient<T>(
 
 const written = ({ id, event, receipt }: Written): string => JSON.stringify({ id, event, receipt })
 
-export async function create(flags: ClientFlags & { input: string }, warn: Warn): Promise<string> {
+/** One line for a record, or for each of an array. */
+export async function create(flags: ClientFlags & { input: string }, warn: Warn): Promise<string[]> {
   const plain = parseInput(await readInput(flags.input), flags.input)
-  return withClient(flags, warn, async ({ client }) => written(await client.create(flags.table, plain)))
+  return withClient(flags, warn, async ({ client }) =>
+    Array.isArray(plain)
+      ? (await client.createMany(flags.table, plain)).map(written)
+      : [written(await client.create(flags.table, plain))],
+  )
 }
 
 export async function update(

@@ -14,7 +14,7 @@ import type { MysqlOptions } from '../edge/mysql.ts'
 import { type DataKeys, makeDataKey, type NewDataKey, openDataKeys } from './data_keys.ts'
 import type { Identity } from './identity.ts'
 import { type TenantKms, tenantKms } from './kms.ts'
-import type { Write } from './pending.ts'
+import { batchLimit, type Write } from './pending.ts'
 import { openReceipts, type Receipts } from './receipts.ts'
 import { openSession, type Session } from './session.ts'
 import { openWriter, type Writer, type Written } from './writer.ts'
@@ -40,6 +40,8 @@ export interface ClientOptions {
 export interface Client {
   /** @throws BAD_INPUT (which member), PLANTED_KEY, NOT_FOUND (no data key), and what KMS, MySQL and the disk throw */
   create(table: string, plain: unknown): Promise<Written>
+  /** Many rows, 500 a call; each call is all or nothing, and those before it stand. @throws as create */
+  createMany(table: string, plains: readonly unknown[]): Promise<Written[]>
   /** Replaces every member of a live row. @throws as create, CONFLICT where somebody was quicker */
   update(table: string, id: string, plain: unknown): Promise<Written>
   /** Makes a row unreadable for ever; its tombstone and its history stay. */
@@ -90,6 +92,19 @@ class TenantClient implements Client {
   async create(table: string, plain: unknown): Promise<Written> {
     const def = this.#def(table)
     return this.#writer.write(def, 'create', await this.#seal(def, newUuid(), 1, plain))
+  }
+
+  async createMany(table: string, plains: readonly unknown[]): Promise<Written[]> {
+    const def = this.#def(table)
+    for (const plain of plains) checkPlain(def, plain) // none is written where one is wrong
+    const written: Written[] = []
+    for (let i = 0; i < plains.length; i += batchLimit) {
+      const rows: Row[] = []
+      for (const plain of plains.slice(i, i + batchLimit))
+        rows.push(await this.#seal(def, newUuid(), 1, plain))
+      written.push(...(await this.#writer.writeMany(def, rows)))
+    }
+    return written
   }
 
   async update(table: string, id: string, plain: unknown): Promise<Written> {

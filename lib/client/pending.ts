@@ -10,7 +10,7 @@ import { rowFromJson, rowToJson } from '../core/rows.ts'
 import type { TableDefinition } from '../core/tables.ts'
 import type { Write } from '../core/write.ts'
 
-export { callOf, prepareWrite, type Write } from '../core/write.ts'
+export { batchCallOf, batchLimit, callOf, prepareWrite, type Write } from '../core/write.ts'
 
 const schema = z.strictObject({
   v: z.literal(1),

@@ -1,5 +1,5 @@
 /** The folder of receipts: what is kept before a call, after it, and what it says of the newest versions (SPEC §4.8). */
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isRowEvent } from '../core/audit/event.ts'
 import { formatReceipt, makeReceipt, parseReceipt, receiptName } from '../core/audit/receipt.ts'
@@ -42,11 +42,12 @@ interface Newest {
 const maxBytes = 1 << 20
 
 export function openReceipts(dir: string, origin: string): Receipts {
-  makePrivateDir(dir)
+  if (existsSync(dir)) makePrivateDir(dir) // whoever only reads needs no folder
   const file = (event: string, suffix: string) => join(dir, `${event}${suffix}`)
   let newest: Map<string, Newest> | undefined
 
   const list = (suffix: string): string[] => {
+    if (!existsSync(dir)) return []
     try {
       return readdirSync(dir).filter(name => name.endsWith(suffix) && !name.startsWith('.'))
     } catch (thrown) {
@@ -80,7 +81,10 @@ export function openReceipts(dir: string, origin: string): Receipts {
   }
 
   return {
-    expect: write => createExclusive(file(write.event, '.pending'), formatPending(write)),
+    expect: write => {
+      makePrivateDir(dir)
+      createExclusive(file(write.event, '.pending'), formatPending(write))
+    },
     keep: (event, payload) => {
       const path = join(dir, receiptName(makeReceipt(origin, payload)))
       writeFileAtomic(path, formatReceipt({ origin, payload }))
@@ -95,13 +99,21 @@ export function openReceipts(dir: string, origin: string): Receipts {
       return path
     },
     pending: definitions =>
-      list('.pending').map(name =>
-        parsePending(
-          definitions,
-          readRegularFile(join(dir, name), 'pending write', maxBytes),
-          `pending write ${join(dir, name)}`,
-        ),
-      ),
+      list('.pending').flatMap(name => {
+        const path = join(dir, name)
+        try {
+          return [
+            parsePending(
+              definitions,
+              readRegularFile(path, 'pending write', maxBytes),
+              `pending write ${path}`,
+            ),
+          ]
+        } catch (thrown) {
+          if (thrown instanceof ZtError && thrown.code === 'NOT_FOUND') return [] // its own process has its receipt now
+          throw thrown
+        }
+      }),
     requireFresh: (def, row) => {
       const place = placeOf(def, row)
       const seen = index().get([def.table, place.tenant, place.row].join())

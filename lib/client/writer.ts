@@ -5,7 +5,7 @@ import { ZtError } from '../core/errors.ts'
 import type { Row, TableDefinition } from '../core/tables.ts'
 import { MysqlError } from '../edge/mysql.ts'
 import type { Identity } from './identity.ts'
-import { callOf, differs, prepareWrite, type Write } from './pending.ts'
+import { batchCallOf, callOf, differs, prepareWrite, type Write } from './pending.ts'
 import type { Receipts } from './receipts.ts'
 import type { Session } from './session.ts'
 
@@ -19,6 +19,8 @@ export interface Written {
 }
 
 export interface Writer {
+  /** Creates of one table in one call, all or nothing. @throws as write */
+  writeMany(def: TableDefinition, rows: readonly Row[]): Promise<Written[]>
   /** @param row as it is after the action. @throws what MySQL and the disk throw; VERIFY_FAILED on a wrong receipt */
   write(def: TableDefinition, action: Write['action'], row: Row): Promise<Written>
   /** Sends a write that is pending. @throws as write */
@@ -36,13 +38,10 @@ export function openWriter(identity: Identity, origin: string, session: Session,
       receipts.drop(write.event)
       throw thrown
     }
-    return keep(write, results[0]?.[0]?.receipt)
+    return keep(write, payloadOf(write, results[0]?.[0]?.receipt))
   }
 
-  const keep = (write: Write, receipt: unknown): Written => {
-    if (typeof receipt !== 'string' && !(receipt instanceof Uint8Array))
-      throw unanswered(write, new ZtError('MYSQL', 'the procedure returned no receipt'))
-    const payload = typeof receipt === 'string' ? utf8(receipt) : receipt
+  const keep = (write: Write, payload: Bytes): Written => {
     const wrong = whatDiffers(write, payload, identity.account)
     if (wrong !== undefined) {
       const path = receipts.dispute(write.event, payload)
@@ -52,13 +51,36 @@ export function openWriter(identity: Identity, origin: string, session: Session,
         { hint: `what the database returned is kept in ${path}: show it to the auditor` },
       )
     }
-    const path = receipts.keep(write.event, payload)
+    const path = kept(write, () => receipts.keep(write.event, payload))
     const { [write.def.key.name]: id, version } = write.row
     return { id: String(id), event: write.event, version: Number(version), receipt: path }
   }
 
+  const sendMany = async (writes: readonly Write[]): Promise<Written[]> => {
+    const { procedure, params } = batchCallOf(writes)
+    const [first] = writes
+    if (first === undefined) return []
+    let results: Row[][]
+    try {
+      results = await session.call(procedure, params)
+    } catch (thrown) {
+      if (!isRefusal(thrown)) throw unanswered(first, thrown)
+      for (const { event } of writes) receipts.drop(event)
+      throw thrown
+    }
+    const payloads = payloadsOf(first, results[0]?.[0]?.receipts)
+    return writes.map(write => keep(write, payloadOf(write, payloads.get(write.event))))
+  }
+
   return {
     send,
+    writeMany: async (def, rows) => {
+      const writes = rows.map(row => prepareWrite(def, 'create', row, { origin, ...identity }))
+      batchCallOf(writes) // refuses before anything is kept
+      await session.ready()
+      for (const write of writes) receipts.expect(write)
+      return sendMany(writes)
+    },
     write: async (def, action, row) => {
       const write = prepareWrite(def, action, row, { origin, ...identity })
       callOf(write) // refuses before anything is kept
@@ -76,6 +98,41 @@ function whatDiffers(write: Write, payload: Bytes, account: string): string | un
   } catch (thrown) {
     if (!(thrown instanceof ZtError)) throw thrown
     return 'form'
+  }
+}
+
+function payloadOf(write: Write, receipt: unknown): Bytes {
+  if (typeof receipt === 'string') return utf8(receipt)
+  if (receipt instanceof Uint8Array) return receipt
+  throw unanswered(write, new ZtError('MYSQL', 'the procedure returned no receipt'))
+}
+
+/** Payloads of a batch by event id. */
+function payloadsOf(write: Write, receipts: unknown): Map<string, string> {
+  try {
+    const list: unknown = JSON.parse(String(receipts))
+    if (Array.isArray(list))
+      return new Map(list.map(text => [parseEvent(utf8(String(text))).id, String(text)]))
+  } catch (cause) {
+    throw unanswered(write, new ZtError('MYSQL', 'the procedure returned no list of receipts', { cause }))
+  }
+  throw unanswered(write, new ZtError('MYSQL', 'the procedure returned no list of receipts'))
+}
+
+/** The write is done; only its receipt could not be put down. */
+function kept(write: Write, keep: () => string): string {
+  try {
+    return keep()
+  } catch (cause) {
+    if (!(cause instanceof ZtError)) throw cause
+    throw new ZtError(
+      cause.code,
+      `${cause.message}; event ${write.event} was written, its receipt is not kept yet`,
+      {
+        cause,
+        hint: 'make room, then fetch it again with `pq_envelope_cli resend`',
+      },
+    )
   }
 }
 

@@ -1,6 +1,6 @@
 /** A signed write to a protected table, and the call that makes it (SPEC §4.2, §5.4). */
 import type { RowAction } from './audit/event.ts'
-import { type Bytes, newUuid, uuidBytes } from './bytes.ts'
+import { type Bytes, newUuid, toBase64, uuidBytes } from './bytes.ts'
 import { rowDigest } from './digest.ts'
 import { placeOf } from './envelope/row_mac.ts'
 import { ZtError } from './errors.ts'
@@ -64,3 +64,38 @@ export function callOf({ def, action, row, ...write }: Write): { procedure: stri
     })
   return { procedure, params: [...params, uuidBytes(write.event), write.signature, write.signer] }
 }
+
+/** Rows that one batch call may carry (SPEC §5.4). */
+export const batchLimit = 500
+
+/**
+ * The batch procedure for creates of one table, and its one JSON parameter. The receipts come back in no given order.
+ * @throws BAD_INPUT where the table has no batch form, the writes are not all its creates, or there are too many
+ */
+export function batchCallOf(writes: readonly Write[]): { procedure: string; params: Value[] } {
+  const [first] = writes
+  const procedure = first?.def.procedures.createMany
+  if (first === undefined || procedure === undefined || writes.length > batchLimit)
+    throw new ZtError('BAD_INPUT', `${first?.def.table ?? 'nothing'}: no batch of ${writes.length} rows`, {
+      hint: `a batch has 1 to ${batchLimit} rows of one table that has a batch form`,
+    })
+  if (writes.some(write => write.def !== first.def || write.action !== 'create'))
+    throw new ZtError('BAD_INPUT', `${first.def.table}: a batch holds creates of one table alone`)
+  return { procedure, params: [`[${writes.map(batchRow).join()}]`] }
+}
+
+function batchRow({ def, row, event, signature, signer }: Write): string {
+  const members = columnsOf(def)
+    .filter(({ name }) => name !== 'tenant_id' && name !== 'state')
+    .map(column => `${JSON.stringify(column.name)}:${jsonText(columnValue(row, column))}`)
+  const tail = { evt_id: event, evt_sig: toBase64(signature), evt_key: toBase64(signer) }
+  return `{${members.join()},${JSON.stringify(tail).slice(1)}`
+}
+
+/** Numbers go in as digits, also beyond 2^53. */
+const jsonText = (value: Value): string =>
+  value instanceof Uint8Array
+    ? JSON.stringify(toBase64(value))
+    : typeof value === 'bigint'
+      ? String(value)
+      : JSON.stringify(value)

@@ -189,6 +189,25 @@ describe('a person', () => {
   )
 
   test(
+    'comes with many others in one call, all or none',
+    async () => {
+      const people = Array.from({ length: 12 }, (_, i) => ({ ...ada, email: `many${i}@example.org` }))
+      const before = await count()
+      const wrong = await run(a, ['create', '--input', '-'], { input: [...people, { ...ada, email: 'x' }] })
+      expect(wrong).toMatchObject({ code: 2, stdout: '' })
+      expect(await count()).toBe(before)
+      const made = await run(a, ['create', '--input', '-'], { input: people })
+      expect(made.lines.length).toBe(12)
+      expect(await count()).toBe(before + 12)
+      const last = String(made.lines[11]?.id)
+      expect((await run(a, ['read', last])).lines).toEqual([people[11] ?? {}])
+      for (const { event, receipt } of made.lines)
+        parseReceipt(readFileSync(join(world.dir, String(receipt))), 'receipt', `${String(event)}.json`)
+    },
+    slow,
+  )
+
+  test(
     'is not read by another tenant, nor under another tenant’s name',
     async () => {
       const { id } = await client(a).create('users', ada)

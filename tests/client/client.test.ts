@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { p256 } from '@noble/curves/nist.js'
@@ -73,7 +73,10 @@ async function openWithKeys(hybrid = false): Promise<Client> {
   return open()
 }
 
-const listed = (suffix: string) => readdirSync(join(dir, 'receipts')).filter(name => name.endsWith(suffix))
+const listed = (suffix: string) =>
+  existsSync(join(dir, 'receipts'))
+    ? readdirSync(join(dir, 'receipts')).filter(name => name.endsWith(suffix))
+    : []
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'zt-client-'))
@@ -120,6 +123,39 @@ describe('a client', () => {
     expect(await client.read('accounts', id)).toEqual(account)
     expect(await code(() => client.create('tenants', {}))).toBe('BAD_INPUT')
     expect(await code(() => client.update('accounts', id, account))).toBe('BAD_INPUT')
+  })
+
+  test('writes many at once, each with its own receipt, or none where one is wrong', async () => {
+    const client = await openWithKeys()
+    const people = Array.from({ length: 7 }, (_, i) => ({
+      ...ada,
+      email: `ada${i}@example.org`,
+      phone: null,
+    }))
+    const written = await client.createMany('users', people)
+    for (const [i, { id, receipt }] of written.entries()) {
+      expect(await client.read('users', id)).toMatchObject({ email: `ada${i}@example.org` })
+      expect(existsSync(receipt)).toBe(true)
+    }
+    expect(listed('.pending')).toEqual([])
+    const before = database.rows.size
+    expect(await code(() => client.createMany('users', [...people, { ...ada, email: 'x' }]))).toBe(
+      'BAD_INPUT',
+    )
+    expect(
+      await code(() =>
+        client.createMany('accounts', [{ user_id: newUuid(), currency: 'EUR', balance_minor: 1 }]),
+      ),
+    ).toBe('BAD_INPUT')
+    expect(database.rows.size).toBe(before)
+    expect(await client.createMany('users', [])).toEqual([])
+  })
+
+  test('makes no folder of receipts by reading', async () => {
+    const client = await openWithKeys()
+    expect(await code(() => client.read('users', newUuid()))).toBe('NOT_FOUND')
+    expect(existsSync(join(dir, 'receipts'))).toBe(false)
+    expect(client.pending()).toEqual([])
   })
 
   test('asks the KMS once a key, however many rows', async () => {
@@ -324,10 +360,31 @@ describe('a write whose answer is lost', () => {
     expect(listed('.pending')).toEqual([])
   })
 
+  test('a receipt that cannot be kept is fetched again', async () => {
+    const client = await openWithKeys()
+    let blocked = ''
+    database.tamper = payload => {
+      blocked = join(dir, 'receipts', `${JSON.parse(payload).id}.json`)
+      mkdirSync(join(blocked, 'x'), { recursive: true }) // nothing can be renamed over it
+      return payload
+    }
+    try {
+      await client.create('users', ada)
+      expect.unreachable()
+    } catch (thrown) {
+      expect(String(thrown)).toContain('was written, its receipt is not kept yet')
+    }
+    rmSync(blocked, { recursive: true })
+    database.tamper = payload => payload
+    const [write] = client.pending()
+    if (write === undefined) throw new Error('nothing is pending')
+    expect(existsSync((await client.resend(write)).receipt)).toBe(true)
+    expect(client.pending()).toEqual([])
+  })
+
   test('nothing is sent where the call cannot be kept first', async () => {
     const client = await openWithKeys()
     const calls = database.calls.length
-    rmSync(join(dir, 'receipts'), { recursive: true })
     writeFileSync(join(dir, 'receipts'), '')
     expect(await code(() => client.create('users', ada))).toBe('BAD_INPUT')
     expect(database.calls.length).toBe(calls)

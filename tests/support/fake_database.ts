@@ -82,6 +82,7 @@ export class FakeDatabase implements Session {
     this.calls.push(procedure)
     if (this.fault === 'refused')
       throw new MysqlError(1644, '45G02', 'REFUSED', 'mysql: writes are closed (1644, 45G02)')
+    if (typeof params[0] === 'string' && params[0].startsWith('[')) return this.#batch(procedure, params[0])
     const event = uuidText(params.at(-3) as Uint8Array)
     const payload = this.receipts.get(event) ?? this.#write(procedure, params, event)
     this.receipts.set(event, payload)
@@ -90,6 +91,25 @@ export class FakeDatabase implements Session {
       throw new ZtError('UNREACHABLE', 'mysql: connection lost')
     }
     return [[{ receipt: this.tamper(payload) }]]
+  }
+
+  /** The batch form: the same writes, one by one, their payloads in another order. */
+  async #batch(procedure: string, json: string): Promise<Row[][]> {
+    const def = [...this.#definitions.values()].find(d => d.procedures.createMany === procedure)
+    if (def?.procedures.create === undefined) throw new Error(`fake: no procedure ${procedure}`)
+    const columns = columnsOf(def).filter(c => c.name !== 'tenant_id' && c.name !== 'state')
+    const bytes = (text: unknown) => new Uint8Array(Buffer.from(String(text), 'base64'))
+    const payloads: unknown[] = []
+    for (const row of JSON.parse(json) as Record<string, string | number | null>[]) {
+      const params = columns.map(({ name, type }) => {
+        const value = row[name] ?? null
+        if (value === null) return null
+        return type === 'bytes' ? bytes(value) : type === 'uuid' ? uuidBytes(String(value)) : value
+      })
+      const event = [uuidBytes(String(row.evt_id)), bytes(row.evt_sig), bytes(row.evt_key)]
+      payloads.unshift((await this.call(def.procedures.create, [...params, ...event]))[0]?.[0]?.receipt)
+    }
+    return [[{ receipts: JSON.stringify(payloads) }]]
   }
 
   #write(procedure: string, params: readonly Parameter[], event: string): string {
