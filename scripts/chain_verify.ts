@@ -80,6 +80,13 @@ function main(): Command {
       bar.stop()
       print(`${options.out}: ${events} events, ${rows} rows`)
     })
+  cmd
+    .command('findings')
+    .description('print every finding and what it means, as Markdown')
+    .action(async () => {
+      const { findingsMarkdown } = await import('../lib/core/audit/verdict_text.ts')
+      print(findingsMarkdown())
+    })
   return cmd
 }
 

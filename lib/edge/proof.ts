@@ -5,6 +5,7 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { tableDefinitions } from '../../sql/index.ts'
 import { parseEvent } from '../core/audit/event.ts'
 import { formatExportEnd, formatExportEvent, formatExportHeader } from '../core/audit/export.ts'
+import type { TrailEvent } from '../core/audit/source.ts'
 import { type Bytes, fromHex, random, toHex, utf8, uuidBytes } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
 import { formatCanonical } from '../core/json.ts'
@@ -50,6 +51,9 @@ export interface Collected {
 
 const probes: Probe[] = [...networkProbes, ...accessProbes, ...hostProbes]
 
+/** How many of the host's anchors go into a bundle: the auditor has a copy of all. */
+const newestAnchors = 100
+
 /** Longer than two anchors that come a minute apart. */
 const anchorWaitMs = 180_000
 
@@ -87,7 +91,9 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
       step(probe.id)
     }
     if (root) files.set('schema.json', utf8(formatCanonical(await schemaRows(root), true)))
-    for (const { name, bytes } of options.wormDir === undefined ? [] : await readAnchors(options.wormDir))
+    for (const { name, bytes } of options.wormDir === undefined
+      ? []
+      : await readAnchors(options.wormDir, newestAnchors))
       files.set(`anchors/${name}`, bytes)
     step('schema and anchors')
 
@@ -164,7 +170,12 @@ async function schemaRows(root: Connection): Promise<string[][]> {
 }
 
 async function closingLines(trail: Connection, origin: string, from: number, size: number): Promise<string> {
-  const events: string[] = []
-  for await (const batch of eventsFrom(trail, from, size)) events.push(...batch.map(formatExportEvent))
-  return formatExportHeader({ origin, from, size }) + events.join('') + formatExportEnd(events.length, 0)
+  const events: TrailEvent[] = []
+  for await (const batch of eventsFrom(trail, from, size)) events.push(...batch)
+  const head = toHex(events.at(-1)?.curr ?? new Uint8Array(32))
+  return [
+    formatExportHeader({ origin, from, size, head }),
+    ...events.map(formatExportEvent),
+    formatExportEnd({ events: events.length, queued: 0, rows: 0 }),
+  ].join('')
 }

@@ -3,11 +3,11 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { exportSource } from '../core/audit/export.ts'
 import type { StoredRow, TrailEvent, TrailSource } from '../core/audit/source.ts'
-import type { Bytes } from '../core/bytes.ts'
+import { type Bytes, uuidText } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
 import { rowFromDatabase } from '../core/rows.ts'
-import type { Row, TableDefinition } from '../core/tables.ts'
-import type { Connection } from './mysql.ts'
+import type { Row, TableDefinition, Value } from '../core/tables.ts'
+import { type Connection, MysqlError } from './mysql.ts'
 
 const batchSize = 1000
 
@@ -23,10 +23,34 @@ async function* inBatches<T, U>(rows: AsyncIterable<T>, map: (row: T) => U): Asy
   if (batch.length > 0) yield batch
 }
 
+/** What a column holds; nothing where root changed its type or took it away, which no hash will agree with. */
 const bytes = (row: Row, name: string): Bytes => {
   const value = row[name]
-  if (value instanceof Uint8Array) return value
-  throw new ZtError('BAD_FORMAT', `audit trail: column ${name} holds no bytes`)
+  return value instanceof Uint8Array ? value : new Uint8Array(0)
+}
+
+/** The statement's rows; none where root dropped the table: whatever the trail says of its rows is then missing. */
+async function* rowsIfThere(connection: Connection, sql: string): AsyncGenerator<Row> {
+  try {
+    yield* connection.stream(sql)
+  } catch (thrown) {
+    if (!(thrown instanceof MysqlError) || thrown.errno !== noSuchTable) throw thrown
+  }
+}
+
+const noSuchTable = 1146
+
+/** A stored row; one of another shape than its definition has comes as it is, for the verifier to name. */
+function rowOf(def: TableDefinition, stored: Row): Row {
+  try {
+    return rowFromDatabase(def, stored)
+  } catch (thrown) {
+    if (!(thrown instanceof ZtError)) throw thrown
+    const text = (value: Value): Value =>
+      value instanceof Uint8Array && value.length === 16 ? uuidText(value) : value
+    const names = ['tenant_id', def.key.name].filter(name => name in stored)
+    return { ...stored, ...Object.fromEntries(names.map(name => [name, text(stored[name] ?? null)])) }
+  }
 }
 
 /** Stored events with from ≤ seq < before, in order. */
@@ -36,7 +60,8 @@ export function eventsFrom(
   before?: number,
 ): AsyncGenerator<TrailEvent[]> {
   const end = before === undefined ? '' : ` AND seq < ${before}`
-  const rows = connection.stream(
+  const rows = rowsIfThere(
+    connection,
     `SELECT seq, tenant_id, evt_id, prev_hash, payload, curr_hash FROM securedb.audit_events WHERE seq >= ${from}${end} ORDER BY seq`,
   )
   return inBatches(rows, row => ({
@@ -56,6 +81,8 @@ export async function openLiveTrail(
   connection: Connection,
   definitions: Map<string, TableDefinition>,
 ): Promise<TrailSource> {
+  // the server ends a SELECT after a minute, unless its session asks for longer
+  await connection.run('SET SESSION max_execution_time = 0')
   await connection.run('SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ')
   await connection.run('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY')
   const [head] = await connection.query('SELECT origin, size, head FROM securedb.chain_head WHERE id = 1')
@@ -65,26 +92,27 @@ export async function openLiveTrail(
     })
   let rowCount = 0
   for (const table of definitions.keys()) {
-    const [counted] = await connection.query(`SELECT COUNT(*) AS n FROM securedb.${table}`)
-    rowCount += Number(counted?.n ?? 0)
+    for await (const counted of rowsIfThere(connection, `SELECT COUNT(*) AS n FROM securedb.${table}`))
+      rowCount += Number(counted.n)
   }
   return {
     origin: String(head.origin),
     from: 0,
     size: Number(head.size),
     head: bytes(head, 'head'),
+    takenAt: Date.now(),
     rowCount,
     events: () => eventsFrom(connection, 0),
     pending: () =>
       inBatches(
-        connection.stream('SELECT payload FROM securedb.audit_pending ORDER BY queued_at, evt_id'),
+        rowsIfThere(connection, 'SELECT payload FROM securedb.audit_pending ORDER BY queued_at, evt_id'),
         row => bytes(row, 'payload'),
       ),
     async *rows(): AsyncGenerator<StoredRow[]> {
       for (const [table, def] of definitions) {
         const order = def.key.name === 'tenant_id' ? 'tenant_id' : `tenant_id, ${def.key.name}`
-        const rows = connection.stream(`SELECT * FROM securedb.${table} ORDER BY ${order}`)
-        yield* inBatches(rows, row => ({ table, row: rowFromDatabase(def, row) }))
+        const rows = rowsIfThere(connection, `SELECT * FROM securedb.${table} ORDER BY ${order}`)
+        yield* inBatches(rows, row => ({ table, row: rowOf(def, row) }))
       }
     },
   }

@@ -6,13 +6,15 @@ import {
   formatExportEnd,
   formatExportEvent,
   formatExportHeader,
+  formatExportQueued,
   formatExportRow,
 } from '../core/audit/export.ts'
 import { parseReceipt, type Receipt } from '../core/audit/receipt.ts'
 import type { StoredAnchor, TrailSource } from '../core/audit/source.ts'
 import { type Verdict, verifyTrail } from '../core/audit/trail_verdict.ts'
+import { toHex } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
-import { openOutput, readRegularFile } from './files.ts'
+import { fileError, openOutput, readRegularFile } from './files.ts'
 import { type Connection, openMysql } from './mysql.ts'
 import { openExport, openLiveTrail } from './trail.ts'
 import { readTrust } from './trust.ts'
@@ -47,11 +49,12 @@ export async function withSource<T>(
   }
 }
 
-/** Every object of a copy of the WORM store. @throws NOT_FOUND */
-export async function readAnchors(dir: string): Promise<StoredAnchor[]> {
+/** Every object of a copy of the WORM store, or the newest `most` by name. @throws NOT_FOUND */
+export async function readAnchors(dir: string, most = Number.POSITIVE_INFINITY): Promise<StoredAnchor[]> {
   const worm = openWorm(dir)
   const anchors: StoredAnchor[] = []
-  for (const name of await worm.list()) {
+  const names = await worm.list()
+  for (const name of names.slice(Math.max(0, names.length - most))) {
     const object = await worm.get(name)
     if (object) anchors.push({ name, bytes: object.bytes, receivedAt: object.receivedAt })
   }
@@ -60,7 +63,10 @@ export async function readAnchors(dir: string): Promise<StoredAnchor[]> {
 
 /** Every receipt of a client's folder; calls whose answer never came (`*.pending`) are not receipts. */
 export async function readReceipts(dir: string): Promise<Receipt[]> {
-  const names = (await readdir(dir)).filter(name => name.endsWith('.json')).sort()
+  const found = await readdir(dir).catch(thrown => {
+    throw fileError(thrown, dir, 'receipts')
+  })
+  const names = found.filter(name => name.endsWith('.json')).sort()
   return names.map(name => parseReceipt(readRegularFile(join(dir, name), 'receipt', 1 << 16), name, name))
 }
 
@@ -82,20 +88,36 @@ export async function judgeTrail(options: JudgeOptions, onProgress: Progress): P
   const receipts = options.receipts === undefined ? [] : await readReceipts(options.receipts)
   // before the snapshot is taken: an anchor made meanwhile would make an honest trail look cut
   const anchors = await readAnchors(options.anchors)
-  return withSource(options, async source =>
-    verifyTrail(source, {
-      trust,
-      anchors,
-      ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
-      receipts,
-      definitions: tableDefinitions,
-      golden: goldenFingerprints,
-      now: Date.now(),
-      signatures: options.signatures,
-      gapSeconds: options.gapSeconds,
-      onProgress,
-    }),
+  return judgingFile(options.file, () =>
+    withSource(options, async source =>
+      verifyTrail(source, {
+        trust,
+        anchors,
+        ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
+        receipts,
+        definitions: tableDefinitions,
+        golden: goldenFingerprints,
+        now: Date.now(),
+        signatures: options.signatures,
+        gapSeconds: options.gapSeconds,
+        onProgress,
+      }),
+    ),
   )
+}
+
+/** An export that is cut or not in its form is evidence that failed, not a machine that could not run. */
+async function judgingFile<T>(file: string | undefined, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act()
+  } catch (thrown) {
+    if (file === undefined || !(thrown instanceof ZtError)) throw thrown
+    if (thrown.code !== 'BAD_FORMAT' && thrown.code !== 'BAD_LENGTH') throw thrown
+    throw new ZtError('VERIFY_FAILED', thrown.message, {
+      cause: thrown,
+      hint: thrown.hint ?? 'fetch or export it again; do not mend it',
+    })
+  }
 }
 
 /** Writes the whole trail and its rows (SPEC §4.9); the file appears complete or not at all. */
@@ -130,11 +152,18 @@ export async function* exportLines(
 ): AsyncGenerator<string> {
   let events = 0
   let rows = 0
-  yield formatExportHeader(source)
+  let queued = 0
+  const { origin, from, size, head } = source
+  if (head === undefined) throw new ZtError('INTERNAL', 'this source has no head to export')
+  yield formatExportHeader({ origin, from, size, head: toHex(head) })
   for await (const batch of source.events()) {
     events += batch.length
     onCount(events, rows)
     yield batch.map(formatExportEvent).join('')
+  }
+  for await (const batch of source.pending?.() ?? []) {
+    queued += batch.length
+    yield batch.map(formatExportQueued).join('')
   }
   for await (const batch of source.rows?.() ?? []) {
     rows += batch.length
@@ -147,5 +176,5 @@ export async function* exportLines(
       })
       .join('')
   }
-  yield formatExportEnd(events, rows)
+  yield formatExportEnd({ events, queued, rows })
 }

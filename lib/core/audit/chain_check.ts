@@ -24,6 +24,8 @@ export class ChainCheck {
   #next = 0
   #head: Bytes
   #latest = ''
+  /** Latest time of an event that the anchors so far do not cover. */
+  #newest = ''
   #anchorNumber = 0
 
   constructor(origin: string, anchors: CheckedAnchor[], findings: Findings) {
@@ -38,6 +40,11 @@ export class ChainCheck {
 
   get size(): number {
     return this.#next
+  }
+
+  /** Latest time that any event says, empty before the first. */
+  get latest(): string {
+    return this.#latest
   }
 
   get head(): Bytes {
@@ -97,6 +104,7 @@ export class ChainCheck {
         `${event.time} comes after ${this.#latest}`,
       )
     if (event.time > this.#latest) this.#latest = event.time
+    if (event.time > this.#newest) this.#newest = event.time
   }
 
   /** An anchor of this size must have this root and head, and this event must be its own. */
@@ -118,12 +126,14 @@ export class ChainCheck {
       )
     if (!event || !isEventOf(anchor, event, toHex(stored.curr)))
       this.#findings.add('ANCHOR_EVENT', where, `event ${stored.seq} is not the event of this anchor`)
-    if (
-      event &&
-      anchor.receivedAt !== null &&
-      Date.parse(event.time) > anchor.receivedAt + sealSeconds * 1000
-    )
-      this.#findings.add('CLOCK_AHEAD', where, `its event says ${event.time}, the store received it earlier`)
+    const newest = this.#newest
+    this.#newest = ''
+    if (anchor.receivedAt !== null && Date.parse(newest) > anchor.receivedAt + sealSeconds * 1000)
+      this.#findings.add(
+        'CLOCK_AHEAD',
+        where,
+        `it covers an event of ${newest} and was received at ${new Date(anchor.receivedAt).toISOString()}`,
+      )
   }
 
   /** To be called once, after the last event. */

@@ -1,6 +1,6 @@
 /** The trail and its state in a file: NDJSON that says where it ends (SPEC §4.9). */
 import { z } from 'zod'
-import { fromBase64, fromHex, toBase64, toHex } from '../bytes.ts'
+import { type Bytes, fromBase64, fromHex, toBase64, toHex } from '../bytes.ts'
 import { ZtError } from '../errors.ts'
 import { formatCanonical, parseCanonical } from '../json.ts'
 import { rowFromJson, rowToJson } from '../rows.ts'
@@ -16,29 +16,36 @@ const header = z.strictObject({
   origin: z.string(),
   from: count,
   size: count,
+  head: hash,
 })
-const end = z.strictObject({ end: z.literal(true), events: count, rows: count })
+const end = z.strictObject({ end: z.literal(true), events: count, queued: count, rows: count })
 const eventLine = z.strictObject({ seq: count, prev: hash, payload: z.string(), curr: hash })
-
+const queuedLine = z.strictObject({ queued: z.string() })
 const rowLine = z.strictObject({ table: z.string(), row: z.record(z.string(), z.string().nullable()) })
 
+/** `size` and `head` (hex) are what the database says of itself; the closing line counts what is in the file. */
 export type ExportHeader = Omit<z.infer<typeof header>, 'v' | 'kind'>
+export type ExportCounts = Omit<z.infer<typeof end>, 'end'>
 
 const newline = { newline: true }
 const eventStart = '{"seq":'
+const queuedStart = '{"queued":'
 const rowStart = '{"table":'
 
 export const formatExportHeader = (h: ExportHeader): string =>
-  formatCanonical({ v: 1, kind: 'ztmysql-trail', origin: h.origin, from: h.from, size: h.size }, true)
+  formatCanonical(
+    { v: 1, kind: 'ztmysql-trail', origin: h.origin, from: h.from, size: h.size, head: h.head },
+    true,
+  )
 
 export const parseExportHeader = (line: string, what: string): ExportHeader =>
   parseCanonical(line, header, `${what}: first line`, newline)
 
-export const formatExportEnd = (events: number, rows: number): string =>
-  formatCanonical({ end: true, events, rows }, true)
+export const formatExportEnd = ({ events, queued, rows }: ExportCounts): string =>
+  formatCanonical({ end: true, events, queued, rows }, true)
 
 /** @throws BAD_FORMAT on a file without its last line: it was cut */
-export function parseExportEnd(line: string, what: string): { events: number; rows: number } {
+export function parseExportEnd(line: string, what: string): ExportCounts {
   if (!line.startsWith('{"end":'))
     throw new ZtError('BAD_FORMAT', `${what}: does not end with its closing line; the file was cut`, {
       hint: 'fetch or export it again',
@@ -67,6 +74,15 @@ export function parseExportEvent(line: string, what: string): TrailEvent | undef
     payload: fromBase64(payload, `${what}: payload`),
     curr: fromHex(curr, `${what}: curr`, 32),
   }
+}
+
+/** An event that is committed and not sealed yet: it explains a row that is ahead of the trail. */
+export const formatExportQueued = (payload: Bytes): string =>
+  formatCanonical({ queued: toBase64(payload) }, true)
+
+export function parseExportQueued(line: string, what: string): Bytes | undefined {
+  if (!line.startsWith(queuedStart)) return undefined
+  return fromBase64(parseCanonical(line, queuedLine, what, newline).queued, `${what}: queued`)
 }
 
 export const formatExportRow = (def: TableDefinition, { table, row }: StoredRow): string =>
@@ -133,22 +149,17 @@ export async function exportSource(
     first = line
     break
   }
-  const { origin, from, size } = parseExportHeader(first, what)
-  const totals = parseExportEnd(lastLine, what)
-  if (totals.events !== size - from)
-    throw new ZtError(
-      'BAD_FORMAT',
-      `${what}: its first line promises ${size - from} events, its last ${totals.events}`,
-    )
+  const { origin, from, size, head } = parseExportHeader(first, what)
+  const { events, queued, rows } = parseExportEnd(lastLine, what)
   return {
     origin,
     from,
     size,
-    rowCount: totals.rows,
-    events: () => section(open, what, 1, totals.events, parseExportEvent),
+    head: fromHex(head, `${what}: head`, 32),
+    rowCount: rows,
+    events: () => section(open, what, 1, events, parseExportEvent),
+    pending: () => section(open, what, 1 + events, queued, parseExportQueued),
     rows: () =>
-      section(open, what, 1 + totals.events, totals.rows, (line, at) =>
-        parseExportRow(line, definitions, at),
-      ),
+      section(open, what, 1 + events + queued, rows, (line, at) => parseExportRow(line, definitions, at)),
   }
 }

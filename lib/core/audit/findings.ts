@@ -26,18 +26,16 @@ const kinds = {
     'format',
     'this trail, anchor or receipt belongs to another log than the trust folder names',
   ],
-  EXPORT_CUT: ['fail', 'format', 'the export ends before it says it does; what is missing cannot be judged'],
   EVENT_MALFORMED: [
     'fail',
     'chain',
-    'an event is not in the one form that the server writes; somebody else wrote it',
+    'an event is not in the one form that the server writes, or of no kind that it makes; somebody else wrote it',
   ],
   EVENT_COLUMNS: [
     'fail',
     'chain',
     'the columns beside an event do not say what the event says; the row was edited',
   ],
-  UNKNOWN_ACTION: ['fail', 'chain', 'an event claims an action that the server does not make'],
   SEQ_GAP: ['fail', 'chain', 'event numbers skip or repeat; events were deleted, duplicated or moved'],
   CHAIN_BREAK: [
     'fail',
@@ -83,6 +81,11 @@ const kinds = {
     'fail',
     'heartbeat',
     'no anchor reached the store for longer than the limit; what was stored meanwhile could be rewritten until the next one',
+  ],
+  EVENT_UNSEALED: [
+    'fail',
+    'heartbeat',
+    'a committed event waits outside the trail for longer than the sealer takes; nothing supports it, and it can vanish',
   ],
   CLOCK_AHEAD: [
     'fail',

@@ -20,10 +20,12 @@ export interface TrailSource {
   origin: string
   /** The number of the first event, 0 for a whole trail. */
   from: number
-  /** How many events there are, as the source says; used for progress and compared, never trusted. */
+  /** How many events there are, as the database says of itself; used for progress and compared, never trusted. */
   size: number
   /** Head as the database keeps it. */
   head?: Bytes
+  /** When a live source was read, ms since 1970; absent where only its events tell the time. */
+  takenAt?: number
   /** Events in order, in batches; can be opened again. */
   events(): AsyncIterable<TrailEvent[]>
   /** Rows of the protected tables in any order, in batches; absent where only the trail is judged. */

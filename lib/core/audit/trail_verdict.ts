@@ -20,7 +20,7 @@ import { type LastEvent, StateCheck } from './state_check.ts'
 export interface VerifyOptions {
   trust: Pick<Trust, 'origin' | 'logKeys' | 'certificates'>
   anchors: StoredAnchor[]
-  /** Leave later anchors out: the trail is a copy from before them. */
+  /** Leave later anchors out: the trail is a copy from before them, and may well be old. */
   asOf?: number
   receipts?: Receipt[]
   definitions: Map<string, TableDefinition>
@@ -53,7 +53,7 @@ export interface Verdict {
   findings: Findings
 }
 
-/** A receipt is young while the sealer may still be on its way to it. */
+/** A write is young while the sealer may still be on its way to it. */
 const youngMs = 60_000
 
 export async function verifyTrail(source: TrailSource, options: VerifyOptions): Promise<Verdict> {
@@ -62,7 +62,8 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
   const copy = options.anchors.filter(
     object => options.asOf === undefined || (anchorNumber(object.name) ?? 0) <= options.asOf,
   )
-  const anchors = checkAnchors(copy, trust, findings, { gapSeconds: options.gapSeconds ?? 300 })
+  const gapSeconds = options.gapSeconds ?? 300
+  const anchors = checkAnchors(copy, trust, findings, { gapSeconds })
   if (copy.length === 0) findings.add('ANCHOR_NONE', 'anchors', 'the copy of the WORM store is empty')
   if (source.origin !== trust.origin)
     findings.add(
@@ -81,6 +82,8 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     : 1
   const anchored = anchors.at(-1)?.size ?? 0
   const stateSize = source.stateSize ?? Number.POSITIVE_INFINITY
+  const queue = new Queue()
+  for await (const batch of source.pending?.() ?? []) for (const payload of batch) queue.add(payload)
   let rows = 0
   let signaturesChecked = 0
 
@@ -102,6 +105,7 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
       for (const stored of batch) {
         const event = first ? chain.add(stored) : tryParse(stored.payload)
         if (first && event) options.onEvent?.(event, stored.seq)
+        if (first) queue.sealed(stored.payload)
         if (first) settleReceipt(receipts, stored.payload, stored.seq, anchored, findings)
         if (!event || !isRowEvent(event)) continue
         if (first) {
@@ -116,22 +120,21 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     for await (const batch of source.pending?.() ?? []) {
       for (const payload of batch) {
         const event = tryParse(payload)
-        if (first) receipts.delete(toHex(sha256(payload)))
-        if (event && isRowEvent(event)) state.addEvent(event, null)
+        if (first) settleQueued(receipts, payload, findings)
+        if (first && !event) findings.add('EVENT_MALFORMED', 'queued event', 'is no event')
+        if (!event || !isRowEvent(event)) continue
+        if (first) {
+          const fault = checkSigner(event, options.definitions, bySigner)
+          if (fault) findings.add(fault.code, `queued event ${event.id}`, fault.what)
+          else if (options.signatures === 'all') judge(event, null)
+        }
+        state.addEvent(event, null)
       }
     }
     const judgeLast = (last: LastEvent): void => {
-      if (options.signatures === 'all' && last.seq !== null) return
-      if (checkSigner(last.event, options.definitions, bySigner)) {
-        if (last.seq === null)
-          findings.add(
-            'SIG_MISSING',
-            `queued event ${last.event.id}`,
-            'no signature that may make this write',
-          )
-        return // a sealed one was reported when it went by
-      }
-      judge(last.event, last.seq)
+      // without a right signer it was reported when it went by
+      if (options.signatures === 'last' && !checkSigner(last.event, options.definitions, bySigner))
+        judge(last.event, last.seq)
     }
     if (source.rows) {
       for await (const batch of source.rows()) {
@@ -149,6 +152,9 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
   }
 
   chain.finish(anchors.at(-1)?.number ?? 0)
+  const readAt = source.takenAt ?? Date.parse(chain.latest)
+  if (options.asOf === undefined) checkSilence(anchors.at(-1), readAt, gapSeconds, findings)
+  queue.finish(source.stateSize === undefined ? readAt - youngMs : Number.POSITIVE_INFINITY, findings)
   if (source.head && (source.size !== chain.size || !equal(source.head, chain.head)))
     findings.add(
       'HEAD_MISMATCH',
@@ -169,6 +175,44 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     receipts: options.receipts?.length ?? 0,
     findings,
   }
+}
+
+/** Committed events outside the trail, by the hash of their payload, with their times in ms since 1970. */
+class Queue {
+  readonly #waiting = new Map<string, { id: string; time: number }>()
+
+  add(payload: Bytes): void {
+    const event = tryParse(payload)
+    if (event) this.#waiting.set(toHex(sha256(payload)), { id: event.id, time: Date.parse(event.time) })
+  }
+
+  /** Takes out what was sealed later in the same source: the closing events of a bundle. */
+  sealed(payload: Bytes): void {
+    if (this.#waiting.size > 0) this.#waiting.delete(toHex(sha256(payload)))
+  }
+
+  finish(before: number, findings: Findings): void {
+    for (const { id, time } of this.#waiting.values())
+      if (time < before)
+        findings.add('EVENT_UNSEALED', `queued event ${id}`, `committed at ${new Date(time).toISOString()}`)
+  }
+}
+
+/** An anchor must have come within the limit before the trail was read: a timer that stands still makes no gap. */
+function checkSilence(
+  last: CheckedAnchor | undefined,
+  readAt: number,
+  gapSeconds: number,
+  findings: Findings,
+): void {
+  if (last?.receivedAt == null) return
+  const silence = (readAt - last.receivedAt) / 1000
+  if (silence > gapSeconds)
+    findings.add(
+      'HEARTBEAT_GAP',
+      `anchor ${last.number}`,
+      `none came in the ${Math.round(silence)} s after it; the first event that none covers is event ${last.size}`,
+    )
 }
 
 function tryParse(payload: Bytes): Event | undefined {
@@ -220,6 +264,15 @@ function settleReceipt(
   receipts.delete(key)
   if (seq >= anchored)
     findings.add('RECEIPT_PENDING', `receipt ${receipt.event.id}`, `event ${seq} is not under an anchor yet`)
+}
+
+function settleQueued(receipts: Map<string, Receipt>, payload: Bytes, findings: Findings): void {
+  if (receipts.size === 0) return
+  const key = toHex(sha256(payload))
+  const receipt = receipts.get(key)
+  if (!receipt) return
+  receipts.delete(key)
+  findings.add('RECEIPT_PENDING', `receipt ${receipt.event.id}`, 'not sealed yet')
 }
 
 function leftoverReceipts(

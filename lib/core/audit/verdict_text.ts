@@ -1,5 +1,5 @@
 /** A verdict for people and for programs. */
-import { kindOf } from './findings.ts'
+import { findingCodes, kindOf } from './findings.ts'
 import type { Verdict } from './trail_verdict.ts'
 
 /** Control characters of a hostile trail must not reach a terminal. */
@@ -8,6 +8,17 @@ export const printable = (text: string): string =>
     /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
     c => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
   )
+
+/** Every finding, as a table for people: docs/findings.md. */
+export const findingsMarkdown = (): string =>
+  ['| finding | severity | found by | means |', '| --- | --- | --- | --- |']
+    .concat(
+      findingCodes.map(code => {
+        const { severity, evidence, means } = kindOf(code)
+        return `| \`${code}\` | ${severity} | ${evidence} | ${means} |`
+      }),
+    )
+    .join('\n')
 
 /** Shape of `--json`, version 1. */
 export function verdictJson(verdict: Verdict): object {

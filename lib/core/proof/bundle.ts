@@ -63,6 +63,8 @@ export interface Bundle {
   trail: TrailSource
   /** Events from the trail's end to the closing anchor. */
   closing: TrailSource
+  /** The host's own anchors: names and bytes. */
+  anchors: Map<string, Bytes>
 }
 
 /** @throws VERIFY_FAILED, BAD_FORMAT, NEWER_FORMAT, BAD_LENGTH */
@@ -101,7 +103,12 @@ export async function readBundle(
   if (trail.from !== 0 || trail.size !== manifest.size)
     throw broken('trail.ndjson has another size than its manifest says')
   if (closing.from !== trail.size) throw broken('closing.ndjson does not go on where trail.ndjson ends')
-  return { manifest, digest: toHex(sha256(manifestBytes)), observations, trail, closing }
+  const anchors = new Map(
+    [...files].flatMap(([name, bytes]): [string, Bytes][] =>
+      name.startsWith('anchors/') ? [[name.slice('anchors/'.length), bytes]] : [],
+    ),
+  )
+  return { manifest, digest: toHex(sha256(manifestBytes)), observations, trail, closing, anchors }
 }
 
 function trailIn(
@@ -129,6 +136,7 @@ export function joinTrails(trail: TrailSource, closing: TrailSource): TrailSourc
   return {
     ...trail,
     size: closing.size,
+    ...(closing.head === undefined ? {} : { head: closing.head }),
     stateSize: trail.size,
     async *events() {
       yield* trail.events()

@@ -1,8 +1,10 @@
 /** Judges a bundle anew from its raw observations, the trail in it and what the auditor brings. */
 import { type Anchor, parseAnchor } from '../audit/anchor.ts'
 import type { Event } from '../audit/event.ts'
+import type { Findings } from '../audit/findings.ts'
 import type { StoredAnchor } from '../audit/source.ts'
 import { type Verdict, verifyTrail } from '../audit/trail_verdict.ts'
+import { type Bytes, equal } from '../bytes.ts'
 import { controls } from '../controls/index.ts'
 import { ZtError } from '../errors.ts'
 import type { TableDefinition } from '../tables.ts'
@@ -54,7 +56,7 @@ export async function verifyBundle(files: BundleFiles, options: VerifyBundleOpti
   const rows = new RowEvidence(trust)
   const copy = parsed(options.anchors)
   const closing = copy.find(({ anchor }) => anchor.size === bundle.closing.size)
-  const trail = await verifyTrail(joinTrails(bundle.trail, bundle.closing), {
+  const judgedTrail = await verifyTrail(joinTrails(bundle.trail, bundle.closing), {
     trust,
     anchors: options.anchors,
     // later anchors cover events that the bundle does not hold
@@ -70,6 +72,8 @@ export async function verifyBundle(files: BundleFiles, options: VerifyBundleOpti
       if (def) rows.add(def, row)
     },
   })
+  compareAnchors(bundle.anchors, options.anchors, judgedTrail.findings)
+  const trail = { ...judgedTrail, ok: judgedTrail.findings.clean }
   const brackets = seen.judge(copy, closing, options.nonce)
   const evidence = {
     observations: bundle.observations,
@@ -88,6 +92,15 @@ export async function verifyBundle(files: BundleFiles, options: VerifyBundleOpti
     judged,
     opened: opened(brackets.opening),
     closed: opened(closing),
+  }
+}
+
+/** What the host shows as its anchors must be what the auditor has: else it shows others to others. */
+function compareAnchors(shown: Map<string, Bytes>, copy: StoredAnchor[], findings: Findings): void {
+  for (const { name, bytes } of copy) {
+    const other = shown.get(name)
+    if (other !== undefined && !equal(other, bytes))
+      findings.add('ANCHOR_FORK', name, "the host's object of this name is not the one in your copy")
   }
 }
 
