@@ -284,6 +284,12 @@ describe('drift', () => {
       'put right',
     ],
     [
+      'a plugin',
+      root => root.run('UNINSTALL PLUGIN mysql_no_login'),
+      /\+ plugin mysql_no_login: active/,
+      'put right',
+    ],
+    [
       'a routine',
       root => root.run('DROP PROCEDURE securedb.app_erase_user'),
       /\+ procedure app_erase_user: /,
