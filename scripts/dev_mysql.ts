@@ -82,6 +82,14 @@ inFolder('client', 'run the stock mysql client as root, with the arguments given
     process.exitCode = await Bun.spawn(argv, { stdio: ['inherit', 'inherit', 'inherit'] }).exited
   })
 
+inFolder('restart', 'shut it down, start it on the same data and option files, and print its socket').action(
+  async (o: { dir?: string }) => {
+    const dir = await folderOf(o.dir)
+    const { socket, port, pid, version } = await (await load()).restartInstance(dir)
+    show({ dir, socket, port, pid, version, running: true }, false)
+  },
+)
+
 inFolder('stop', 'shut it down and remove its data').action(async (o: { dir?: string }) => {
   const dir = await folderOf(o.dir)
   await (await load()).stopInstance(dir)

@@ -1,21 +1,21 @@
 /** A real MySQL server of one's own: private, quick to start, gone when its owner is gone. For tests, demo, benchmarks. */
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { ZtError } from '../core/errors.ts'
 import { onExit } from './cleanup.ts'
 import { makePrivateDir, writeFileAtomic } from './files.ts'
-import { MysqlError, openMysql } from './mysql.ts'
 import { configText, type MysqldSettings } from './mysqld_config.ts'
-import { copyData, dataTemplate, mysqldFailed } from './mysqld_data.ts'
+import { copyData, dataTemplate } from './mysqld_data.ts'
 import { findMysql } from './mysqld_fetch.ts'
 import { formatRecord, type ServerRecord } from './mysqld_instance.ts'
+import { launchMysqld } from './mysqld_launch.ts'
 import * as processes from './mysqld_process.ts'
 
 export { cacheFolder } from './mysqld_cache.ts'
 export type { MysqldSettings } from './mysqld_config.ts'
 export { findMysql, mysqlClientCommand } from './mysqld_fetch.ts'
-export { readInstance, type ServerRecord, stopInstance } from './mysqld_instance.ts'
+export { readInstance, restartInstance, type ServerRecord, stopInstance } from './mysqld_instance.ts'
 export { sweepServers } from './mysqld_process.ts'
 
 export interface MysqldOptions extends MysqldSettings {
@@ -49,7 +49,6 @@ export interface Mysqld extends AsyncDisposable {
 /** A socket's path is at most 107 bytes; some clients take less. */
 const socketMaxBytes = 100
 const shutdownSeconds = 60
-const startSeconds = 120
 
 /** A port nobody listens on, below the range that the kernel gives to outgoing connections. */
 async function freePort(): Promise<number> {
@@ -63,19 +62,6 @@ async function freePort(): Promise<number> {
     if (free) return port
   }
   throw new ZtError('IO', 'no free port between 20000 and 29999')
-}
-
-/** True once the server answers, be it with a refusal; false while nobody listens, or it is shutting down (1053). */
-async function answers(socket: string): Promise<boolean> {
-  if (!existsSync(socket)) return false
-  try {
-    await (await openMysql({ socket, user: 'root' })).close()
-    return true
-  } catch (thrown) {
-    if (thrown instanceof MysqlError) return thrown.errno !== 1053
-    if (thrown instanceof ZtError && thrown.code === 'UNREACHABLE') return false
-    throw thrown
-  }
 }
 
 async function emptyFolder(dir: string): Promise<string> {
@@ -113,29 +99,9 @@ export async function startMysqld(options: MysqldOptions = {}): Promise<Mysqld> 
     const file = join(folder, 'my.cnf')
     const fixed = { folder, dataDir, socket, port, errorLog, plugins: template.plugins }
     writeFileAtomic(file, configText(settings, fixed))
-    writeFileSync(errorLog, '', { flag: 'a', mode: 0o600 })
-    const logged = readFileSync(errorLog).length
-    const out = openSync(errorLog, 'a')
-    try {
-      child = Bun.spawn([programs.mysqld, `--defaults-file=${file}`, `--datadir=${dataDir}`], {
-        cwd: dataDir, // by which the watchdog knows it
-        env: { PATH: process.env.PATH ?? '/usr/bin:/bin', TZ: 'UTC', LC_ALL: 'C' },
-        stdin: 'ignore',
-        stdout: out,
-        stderr: out,
-        detached: true, // a Ctrl-C in the terminal is for its owner, who ends it
-      })
-    } finally {
-      closeSync(out)
-    }
-    child.unref()
-    const server = child
-    for (const end = Date.now() + startSeconds * 1000; !(await answers(socket)); await Bun.sleep(15)) {
-      const log = () => readFileSync(errorLog).subarray(logged).toString()
-      if (server.exitCode !== null || server.signalCode !== null)
-        throw mysqldFailed('the server did not start', log())
-      if (Date.now() > end) throw mysqldFailed(`the server did not answer within ${startSeconds} s`, log())
-    }
+    await launchMysqld({ mysqld: programs.mysqld, folder, socket }, started => {
+      child = started
+    })
   }
 
   const launchOnFreePort = async (): Promise<void> => {

@@ -221,7 +221,7 @@ describe('a server whose owner is killed', () => {
 })
 
 describe('dev_mysql', () => {
-  test('starts a server that outlives it, finds it again, and stops it', async () => {
+  test('starts a server that outlives it, finds it again, restarts and stops it', async () => {
     const dir = join(scratch, `a folder # with a name too long for a socket ${'x'.repeat(80)}`)
     const started = await devMysql(['start', '--dir', dir, '--option', 'max_connections=23'])
     expect(started.code).toBe(0)
@@ -240,6 +240,17 @@ describe('dev_mysql', () => {
     const again = await devMysql(['start', '--dir', dir])
     expect(again).toMatchObject({ code: 1, stdout: '' })
     expect(again.stderr).toContain('not empty\nhint: stop the server that lives there')
+
+    await devMysql(['client', '--dir', dir], {}, 'CREATE DATABASE kept')
+    const before = serversOn(join(dir, 'data'))
+    const restarted = await devMysql(['restart', '--dir', dir])
+    expect(restarted).toMatchObject({ code: 0, stdout: `${socket}\n` })
+    const [after] = serversOn(join(dir, 'data'))
+    expect(before).not.toContain(after)
+    const record = await devMysql(['status', '--dir', dir, '--json'])
+    expect(JSON.parse(record.stdout)).toMatchObject({ socket, pid: after })
+    const kept = await devMysql(['client', '--dir', dir, '--', '-N'], {}, "SHOW DATABASES LIKE 'kept'")
+    expect(kept.stdout).toBe('kept\n')
 
     writeFileSync(join(dir, 'mine'), 'not the server’s')
     expect((await devMysql(['stop', '--dir', dir])).code).toBe(0)
