@@ -15,9 +15,9 @@ import { openSealedFile } from '../../lib/core/envelope/sealed_file.ts'
 import { parseSealedRecord } from '../../lib/core/envelope/sealed_record.ts'
 import { kmsAad } from '../../lib/core/envelope/wrap.ts'
 import { rowFromJson } from '../../lib/core/rows.ts'
-import { makeVectors } from '../../scripts/vectors.ts'
 import { codeOf, dataKeys, users } from '../support/envelope.ts'
 import * as native from '../support/native_envelope.ts'
+import { makeVectors } from '../vectors/envelope_vectors.ts'
 import blindVectors from '../vectors/envelope-blind-index.json' with { type: 'json' }
 import keyVectors from '../vectors/envelope-data-key.json' with { type: 'json' }
 import official from '../vectors/envelope-primitives.json' with { type: 'json' }

@@ -1,28 +1,26 @@
-/** Makes the envelope's vectors: `bun scripts/vectors.ts` prints what changed and writes tests/vectors/envelope-*.json. */
+/** Makes tests/vectors/envelope-*.json (but the official ones): `bun tests/vectors/envelope_vectors.ts`. */
 
 import { join } from 'node:path'
 import { sha256 } from '@noble/hashes/sha2.js'
-import { command, print, runMain } from '../lib/cli.ts'
-import { type Bytes, concat, fromUtf8, toBase64, toHex, utf8 } from '../lib/core/bytes.ts'
-import { rowDigest } from '../lib/core/digest.ts'
-import type { Entropy } from '../lib/core/envelope/aead.ts'
-import { blindIndex, type Normalisation, normalise } from '../lib/core/envelope/blind_index.ts'
-import type { DataKeyRecord } from '../lib/core/envelope/data_key.ts'
-import { dekCommit, issuerOf, issuerPublicKey, signIssue } from '../lib/core/envelope/issuer.ts'
-import { kemPublicKey } from '../lib/core/envelope/kem.ts'
-import { formatKemFile } from '../lib/core/envelope/key_files.ts'
-import { blindPurpose, type KeyName, recordPurpose } from '../lib/core/envelope/key_name.ts'
-import type { Plain } from '../lib/core/envelope/plain.ts'
-import { type RowHead, sealRow } from '../lib/core/envelope/row.ts'
-import { sealFile } from '../lib/core/envelope/sealed_file.ts'
-import { formatSealedRecord, newDataKeyRow } from '../lib/core/envelope/sealed_record.ts'
-import { kmsAad, type Suite, wrapKey } from '../lib/core/envelope/wrap.ts'
-import { reason, ZtError } from '../lib/core/errors.ts'
-import { rowToJson } from '../lib/core/rows.ts'
-import { tableSchema } from '../lib/core/tables.ts'
-import { readRegularFile, writeFileAtomic } from '../lib/edge/files.ts'
-import dataKeysJson from '../sql/tables/data_keys.json' with { type: 'json' }
-import usersJson from '../sql/tables/users.json' with { type: 'json' }
+import { type Bytes, concat, toBase64, toHex, utf8 } from '../../lib/core/bytes.ts'
+import { rowDigest } from '../../lib/core/digest.ts'
+import type { Entropy } from '../../lib/core/envelope/aead.ts'
+import { blindIndex, type Normalisation, normalise } from '../../lib/core/envelope/blind_index.ts'
+import type { DataKeyRecord } from '../../lib/core/envelope/data_key.ts'
+import { dekCommit, issuerOf, issuerPublicKey, signIssue } from '../../lib/core/envelope/issuer.ts'
+import { kemPublicKey } from '../../lib/core/envelope/kem.ts'
+import { formatKemFile } from '../../lib/core/envelope/key_files.ts'
+import { blindPurpose, type KeyName, recordPurpose } from '../../lib/core/envelope/key_name.ts'
+import type { Plain } from '../../lib/core/envelope/plain.ts'
+import { type RowHead, sealRow } from '../../lib/core/envelope/row.ts'
+import { sealFile } from '../../lib/core/envelope/sealed_file.ts'
+import { formatSealedRecord, newDataKeyRow } from '../../lib/core/envelope/sealed_record.ts'
+import { kmsAad, type Suite, wrapKey } from '../../lib/core/envelope/wrap.ts'
+import { reason, ZtError } from '../../lib/core/errors.ts'
+import { rowToJson } from '../../lib/core/rows.ts'
+import { tableSchema } from '../../lib/core/tables.ts'
+import dataKeysJson from '../../sql/tables/data_keys.json' with { type: 'json' }
+import usersJson from '../../sql/tables/users.json' with { type: 'json' }
 
 const users = tableSchema.parse(usersJson)
 const dataKeys = tableSchema.parse(dataKeysJson)
@@ -219,28 +217,10 @@ export function makeVectors(): Map<string, string> {
   return new Map(
     Object.entries(files).map(([file, content]) => [
       file,
-      `${JSON.stringify({ generator: 'scripts/vectors.ts', ...(content as object) }, null, 2)}\n`,
+      `${JSON.stringify({ generator: 'tests/vectors/envelope_vectors.ts', ...(content as object) }, null, 2)}\n`,
     ]),
   )
 }
 
-const main = command('vectors', 'Makes tests/vectors/envelope-*.json again', ['bun scripts/vectors.ts'])
-  .option('--check', 'change nothing; end with 1 if a file is not as it should be')
-  .action((options: { check?: boolean }) => {
-    const folder = join(import.meta.dir, '../tests/vectors')
-    const stale = [...makeVectors()].filter(([file, text]) => {
-      try {
-        return fromUtf8(readRegularFile(join(folder, file), 'vectors', 1 << 22), file) !== text
-      } catch (thrown) {
-        if (thrown instanceof ZtError && thrown.code === 'NOT_FOUND') return true
-        throw thrown
-      }
-    })
-    for (const [file, text] of stale) {
-      if (options.check !== true) writeFileAtomic(join(folder, file), text, 0o644)
-      print(file)
-    }
-    if (options.check === true && stale.length > 0) process.exitCode = 1
-  })
-
-if (import.meta.main) await runMain(main)
+if (import.meta.main)
+  for (const [name, text] of makeVectors()) await Bun.write(join(import.meta.dir, name), text)
