@@ -10,6 +10,7 @@ import { rowDigest } from '../../lib/core/digest.ts'
 import { rowFromDatabase } from '../../lib/core/rows.ts'
 import { columnsOf, type Row } from '../../lib/core/tables.ts'
 import { prepareWrite } from '../../lib/core/write.ts'
+import { openMysql } from '../../lib/edge/mysql.ts'
 import { binary } from '../support/binary.ts'
 import { cutProxy } from '../support/cut_proxy.ts'
 import { ada, codeOfPromise, users } from '../support/envelope.ts'
@@ -375,6 +376,38 @@ describe('a lost connection', () => {
       expect(noKms.stderr).toContain('hint: ')
       expect(pending()).toEqual([])
       expect(await count()).toBe(before)
+    },
+    slow,
+  )
+
+  test(
+    'Ctrl-C while the database works: the write waits as it was, and resend brings its receipt',
+    async () => {
+      const before = await count()
+      const lock = await openMysql({ socket: world.db.server.socket, user: 'root', database: 'securedb' })
+      await lock.run('LOCK TABLES users WRITE')
+      const child = Bun.spawn([cli, 'create', '--input', '-'], {
+        cwd: world.dir,
+        env: { PATH: process.env.PATH ?? '', ...a.env },
+        stdin: new Blob([JSON.stringify(ada)]),
+        stdout: 'pipe',
+        stderr: 'pipe',
+      })
+      while (pending().length === 0 && child.exitCode === null) await Bun.sleep(20)
+      await Bun.sleep(100) // the call is on its way
+      child.kill('SIGINT')
+      expect(await child.exited).toBe(130)
+      expect(await new Response(child.stdout).text()).toBe('')
+      await lock.run('UNLOCK TABLES')
+      await lock.close()
+      expect(pending().length).toBe(1)
+      expect(readdirSync(join(world.dir, 'receipts')).filter(name => name.endsWith('.tmp'))).toEqual([])
+      const sent = await run(a, ['resend'])
+      expect(sent).toMatchObject({ code: 0 })
+      expect((await run(a, ['read', String(sent.lines[0]?.id)])).lines).toEqual([ada])
+      expect(await count()).toBe(before + 1)
+      expect(pending()).toEqual([])
+      expect(await run(a, ['resend'])).toMatchObject({ code: 0, stdout: '' })
     },
     slow,
   )
