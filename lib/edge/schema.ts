@@ -1,8 +1,8 @@
 /** The schema of a deployment: planned, applied, recorded in the trail. As root over the local socket. */
-import { handwritten } from '../../sql/index.ts'
 import { genesisHash } from '../core/audit/chain.ts'
 import { schemaFingerprint } from '../core/audit/schema.ts'
 import { toHex } from '../core/bytes.ts'
+import { ZtError } from '../core/errors.ts'
 import type { Change } from '../core/plan.ts'
 import type { SqlObject } from '../core/sqlgen/objects.ts'
 import { version } from '../version.ts'
@@ -44,6 +44,11 @@ const session = [
 export async function applySchema(connection: Connection, options: SchemaOptions): Promise<Change[]> {
   for (const statement of session) await connection.run(statement)
   const plan = await planSchema(connection, options)
+  const [finding] = plan.findings
+  if (finding)
+    throw new ZtError('DRIFT', `schema: ${finding.item} ${finding.detail}`, {
+      hint: 'somebody changed it by hand: find out who and why, and put it back',
+    })
   if (plan.changes.length === 0) return []
   await prepareDefiner(connection, plan)
   await connection.run(
@@ -174,6 +179,3 @@ async function record(connection: Connection, plan: SchemaPlan): Promise<void> {
   await queue(connection, 'schema', data, note(connection, releaseName, fingerprint))
   await connection.call('seal_due')
 }
-
-/** Names of the hand-written objects, for checks. */
-export const handwrittenNames = handwritten.map(o => o.name)

@@ -1,11 +1,17 @@
 /** What must change to make the schema this release's: found by comparing, never by believing a note of what was done. */
-import { golden, handwritten, migrations, definitions as ownDefinitions } from '../../sql/index.ts'
+import {
+  golden,
+  handwritten,
+  type Migration,
+  definitions as ownDefinitions,
+  migrations as ownMigrations,
+} from '../../sql/index.ts'
 import { schemaFingerprint } from '../core/audit/schema.ts'
 import { toHex } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
 import { privilegeDrift } from '../core/grants.ts'
 import { checkOrigin } from '../core/origin.ts'
-import type { Change } from '../core/plan.ts'
+import type { Change, Finding } from '../core/plan.ts'
 import { definerGrants } from '../core/sqlgen/grants.ts'
 import { generateObjects, type SqlObject } from '../core/sqlgen/objects.ts'
 import type { TableDefinition } from '../core/tables.ts'
@@ -17,6 +23,8 @@ export interface SchemaOptions {
   origin: string
   /** The protected tables (default: those of the release). */
   definitions?: readonly TableDefinition[]
+  /** Hand-written migrations (default: those of the release). */
+  migrations?: readonly Migration[]
   /** Errors of the generated procedures pass as they are: for development alone. */
   debug?: boolean
 }
@@ -41,6 +49,8 @@ export interface SchemaPlan {
   definerAccount: boolean
   grants: { missing: string[]; extra: string[] }
   changes: Change[]
+  /** Tables that are not as this release made them. No statement of ours puts that right: a person must. */
+  findings: Finding[]
 }
 
 const replaceable = ['procedure', 'function', 'trigger', 'event', 'view']
@@ -57,6 +67,7 @@ function isNewer(a: string, b: string): boolean {
 
 /** Every migration of this release in order: hand-written ones, then one for each protected table's present form. */
 function allMigrations(
+  migrations: readonly Migration[],
   defs: readonly TableDefinition[],
   tables: SqlObject[],
   state: SchemaState,
@@ -138,7 +149,7 @@ export async function planSchema(connection: Connection, options: SchemaOptions)
   const generated = definitions.map(d => generateObjects(d, byTable, options.debug))
   const tables = generated.flatMap(list => list.filter(o => o.kind === 'table'))
   const wanted = [...handwritten, ...generated.flatMap(list => list.filter(o => o.kind !== 'table'))]
-  const all = allMigrations(definitions, tables, state)
+  const all = allMigrations(options.migrations ?? ownMigrations, definitions, tables, state)
   refuse(all, state)
   const live = new Map(state.objects.map(o => [`${o.kind} ${o.name}`, o.definition]))
   const names = new Set(wanted.map(o => `${o.kind} ${o.name}`))
@@ -154,9 +165,36 @@ export async function planSchema(connection: Connection, options: SchemaOptions)
     definerAccount: state.definer === null || !definerStands(live),
     grants: privilegeDrift(definerGrants(definitions), state.definer ?? []),
     changes: [],
+    findings: [],
   }
+  if (plan.migrations.length === 0) plan.findings = drift(state, new Set(migrated(options, definitions)))
   plan.changes = describe(plan, live)
   return plan
+}
+
+/** Tables that the migrations make. */
+function migrated(options: SchemaOptions, definitions: readonly TableDefinition[]): string[] {
+  const written = (options.migrations ?? ownMigrations).flatMap(
+    m => /CREATE TABLE IF NOT EXISTS `([a-z0-9_]+)`/.exec(m.sql)?.[1] ?? [],
+  )
+  return [...written, ...definitions.map(d => d.table)]
+}
+
+function drift(state: SchemaState, own: Set<string>): Finding[] {
+  return state.objects
+    .filter(o => o.kind === 'table')
+    .flatMap(({ name, definition }) => {
+      const known = goldenOf.get(`table ${name}`)
+      const item = `table ${name}`
+      if (!own.has(name)) return [{ item, detail: 'is not of this release: move it to another database' }]
+      if (
+        known === undefined ||
+        !state.mysql.startsWith(golden.mysql) ||
+        known.live === toHex(sha256(definition))
+      )
+        return []
+      return [{ item, detail: 'has other columns, indexes or constraints than this release gave it' }]
+    })
 }
 
 const definerStands = (live: Map<string, string>): boolean =>
@@ -180,7 +218,11 @@ function describe(plan: SchemaPlan, live: Map<string, string>): Change[] {
     ...plan.grants.missing.map(after => ({ item: 'grant to api_definer', before: null, after })),
     ...plan.grants.extra.map(before => ({ item: 'grant to api_definer', before, after: null })),
   ]
-  if (changes.length === 0 && fingerprint !== (recorded ? toHex(recorded) : null))
+  if (
+    changes.length === 0 &&
+    plan.findings.length === 0 &&
+    fingerprint !== (recorded ? toHex(recorded) : null)
+  )
     changes.push({ item: 'event schema', before: recorded ? toHex(recorded) : null, after: fingerprint })
   return changes
 }

@@ -12,8 +12,8 @@ export interface SchemaState {
   /** False before the first run, or where it was cut short before the tables stood. */
   started: boolean
   origin: string | null
-  /** Events in the trail. */
-  size: number
+  /** The server's version. */
+  mysql: string
   migrations: Map<string, Bytes>
   objects: SchemaObject[]
   definer: Privilege[] | null
@@ -56,19 +56,21 @@ async function definerPrivileges(connection: Connection): Promise<Privilege[] | 
 
 export async function readState(connection: Connection): Promise<SchemaState> {
   const definer = await definerPrivileges(connection)
+  const [server] = await connection.query('SELECT VERSION() AS version')
+  const mysql = String(server?.version)
   const tables = await connection.query(
     "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'securedb'",
   )
   const names = new Set(tables.map(row => String(row.name)))
-  const empty = { origin: null, size: 0, migrations: new Map<string, Bytes>(), definer }
+  const empty = { origin: null, mysql, migrations: new Map<string, Bytes>(), definer }
   if (!names.has('gate_limits')) return { started: false, objects: [], ...empty }
   await connection.run('USE securedb')
-  const [head] = await connection.query('SELECT origin, size FROM chain_head WHERE id = 1')
+  const [head] = await connection.query('SELECT origin FROM chain_head WHERE id = 1')
   const applied = await connection.query('SELECT name, sha256 FROM migrations')
   return {
     started: true,
     origin: head === undefined ? null : text(head, 'origin'),
-    size: Number(head?.size ?? 0),
+    mysql,
     migrations: new Map(applied.map(row => [text(row, 'name'), row.sha256 as Bytes])),
     objects: objectsOf(await connection.query(snapshotQuery())),
     definer,

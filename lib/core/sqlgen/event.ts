@@ -1,6 +1,6 @@
 import type { Column, TableDefinition } from '../tables.ts'
 import { keyed } from './columns.ts'
-import { ident, literal } from './text.ts'
+import { ident } from './text.ts'
 
 const keyColumn = (def: TableDefinition): string => (keyed(def) ? def.key.name : 'tenant_id')
 
@@ -34,5 +34,3 @@ export function eventExpression(
 
 export const newValue = (column: Column): string => `NEW.${ident(column.name)}`
 export const oldValue = (column: Column): string => `OLD.${ident(column.name)}`
-
-export const stateLiteral = (state: string): string => literal(state)
