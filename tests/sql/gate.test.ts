@@ -33,7 +33,17 @@ afterEach(async () => {
 })
 
 const user = () => prepareWrite(d.define('users'), 'create', userRow(tenant), tenant.by)
-const write = (connection = app) => d.write(connection, user())
+/** Writes, and expects the status to have told the outcome. */
+async function write(connection = app): Promise<string> {
+  const gate = (await d.root.call('anchor_status'))[0]?.[0]?.gate
+  const outcome = d.write(connection, user())
+  const said = await outcome.then(
+    () => null,
+    (e: { sqlState?: string }) => e.sqlState,
+  )
+  if (connection === app) expect(said ?? null).toBe(gate === undefined ? null : (gate as string | null))
+  return outcome
+}
 
 /** Stops the sealer, so that what a test writes into seal_state stays. */
 async function stopSealer(): Promise<void> {
