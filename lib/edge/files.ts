@@ -4,6 +4,7 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  fchownSync,
   fstatSync,
   fsyncSync,
   linkSync,
@@ -48,8 +49,16 @@ export interface OutputFile {
   abort(): void
 }
 
-/** Opens an output for `path`. What is not committed is removed by abort, and by Ctrl-C. @throws as fileError */
-export function openOutput(path: string, mode = 0o600): OutputFile {
+/**
+ * Opens an output for `path`. What is not committed is removed by abort, and by Ctrl-C. With `owner` it is theirs before
+ * it has a name that they know.
+ * @throws as fileError
+ */
+export function openOutput(
+  path: string,
+  mode = 0o600,
+  owner?: { readonly uid: number; readonly gid: number },
+): OutputFile {
   const folder = dirname(path)
   const temp = join(folder, `.zt-${randomBytes(9).toString('hex')}.tmp`)
   let fd: number
@@ -75,6 +84,7 @@ export function openOutput(path: string, mode = 0o600): OutputFile {
       throw fileError(thrown, path)
     }
   }
+  if (owner !== undefined) guarded(() => fchownSync(fd, owner.uid, owner.gid))
   guarded(() => fchmodSync(fd, mode)) // the umask may have taken bits that were asked for
   return {
     write: bytes => guarded(() => writeAll(fd, typeof bytes === 'string' ? Buffer.from(bytes) : bytes)),
@@ -100,8 +110,13 @@ function writeAll(fd: number, bytes: Bytes): void {
 }
 
 /** Writes a file whole or not at all, replacing what was there. @throws as fileError */
-export function writeFileAtomic(path: string, bytes: Bytes | string, mode = 0o600): void {
-  const output = openOutput(path, mode)
+export function writeFileAtomic(
+  path: string,
+  bytes: Bytes | string,
+  mode = 0o600,
+  owner?: { readonly uid: number; readonly gid: number },
+): void {
+  const output = openOutput(path, mode, owner)
   output.write(bytes)
   output.commit()
 }

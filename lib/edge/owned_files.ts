@@ -1,10 +1,10 @@
 /** Files of the host with an owner and a mode: what is there, what should be, and putting it there whole. */
 import { createHash } from 'node:crypto'
-import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync } from 'node:fs'
+import { chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { ZtError } from '../core/errors.ts'
 import type { Change } from '../core/plan.ts'
-import { fileError, readRegularFile, removeFile, writeFileAtomic } from './files.ts'
+import { fileError, readRegularFile, writeFileAtomic } from './files.ts'
 
 export interface Owner {
   uid: number
@@ -72,6 +72,7 @@ export function dirChange(dir: OwnedDir): Change[] {
 /** Makes a folder, or gives the one that is there its owner and mode. */
 export function putDir({ path, mode, uid, gid }: OwnedDir): void {
   try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 }) // the owner must be able to walk there
     mkdirSync(path, { recursive: true, mode: 0o700 })
     chownSync(path, uid, gid)
     chmodSync(path, mode)
@@ -80,18 +81,12 @@ export function putDir({ path, mode, uid, gid }: OwnedDir): void {
   }
 }
 
-/** Puts a file in place whole, its owner and mode right before it has its name. */
+/**
+ * Puts a file in place whole. Owner and mode are set on the open file, never by its name: the folder may be the owner's,
+ * who could put a link there.
+ */
 export function putFile({ path, mode, uid, gid, bytes }: OwnedFile): void {
-  const next = `${path}.new`
-  try {
-    writeFileAtomic(next, bytes, 0o600)
-    chownSync(next, uid, gid)
-    chmodSync(next, mode)
-    renameSync(next, path)
-  } catch (thrown) {
-    removeFile(next)
-    throw fileError(thrown, path)
-  }
+  writeFileAtomic(path, bytes, mode, { uid, gid })
 }
 
 /** The owner of a path. @throws as fileError */
@@ -104,14 +99,23 @@ export function ownerOf(path: string): Owner {
   }
 }
 
-/** Whether a folder exists or could be made: nobody else may write where our files go. @throws PERMISSION */
+/**
+ * Every folder above a path is root's or this user's, and nobody else may write there: or what we put there could be
+ * replaced. @throws PERMISSION
+ */
 export function refuseSharedParent(path: string): void {
+  const me = process.geteuid?.() ?? 0
   for (let at = dirname(path); ; at = dirname(at)) {
     const stats = lstatSync(at, { throwIfNoEntry: false })
-    if (stats === undefined) continue
-    const sticky = (stats.mode & 0o1000) !== 0
-    if ((stats.mode & 0o022) !== 0 && !sticky)
-      throw new ZtError('PERMISSION', `${at}: others may write there`, { hint: `close it: chmod go-w ${at}` })
+    const sticky = stats !== undefined && (stats.mode & 0o1000) !== 0
+    if (stats !== undefined && (stats.mode & 0o022) !== 0 && !sticky)
+      throw new ZtError('PERMISSION', `${at}: others may write there`, {
+        hint: `close it: chmod go-w ${at}`,
+      })
+    if (stats !== undefined && stats.uid !== 0 && stats.uid !== me)
+      throw new ZtError('PERMISSION', `${at}: belongs to another user (uid ${stats.uid})`, {
+        hint: 'choose a folder of root',
+      })
     if (at === dirname(at)) return
   }
 }

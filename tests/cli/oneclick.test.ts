@@ -1,5 +1,5 @@
 /** An installation on a real server: made once, run again, checked, bent out of shape, put right. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import {
   chmodSync,
   copyFileSync,
@@ -16,6 +16,8 @@ import { freshServer, type Mysqld } from '../support/mysql.ts'
 import { type Host, inHost, makeHost, oneclick, systemUser } from '../support/oneclick.ts'
 import { sharedPki } from '../support/pki.ts'
 import { refused } from '../support/refused.ts'
+
+setDefaultTimeout(180_000) // a busy machine takes its time to start a server, or a program from source
 
 let server: Mysqld
 let host: Host
@@ -57,7 +59,7 @@ beforeAll(async () => {
   copyFileSync(join(pki, 'pki_server.tar.gz'), archive)
   chmodSync(archive, 0o600)
   server = await freshServer()
-}, 180_000)
+}, 300_000)
 
 afterAll(async () => {
   await server.stop()
@@ -93,7 +95,7 @@ describe('an installation', () => {
       ...['tls', 'anchor-key', 'options', 'settings', 'schema'],
       ...['accounts', 'anchor-account', 'grants', 'orders'],
     ])
-  }, 60_000)
+  })
 
   test('that is complete says so, removes the archive, and waits for a restart', async () => {
     const outcome = await oneclick(['--yes', ...options()], { PKI_TAR: archive })
@@ -104,7 +106,7 @@ describe('an installation', () => {
     expect(outcome.stdout).toContain('nothing to do\nrestart needed: yes\n')
     expect(outcome.stdout).toContain('tls_certificates_enforced_validation: OFF → ON')
     expect(existsSync(archive)).toBe(false)
-  }, 30_000)
+  })
 
   test('leaves files that only their owner reads', () => {
     expect(
@@ -133,7 +135,7 @@ describe('an installation', () => {
     await server.restart({ config: readFileSync(join(host.confDir, 'zero-trust.cnf'), 'utf8') })
     const after = await oneclick(['check', ...options()])
     expect([after.stdout, after.stderr, after.code]).toEqual(['no drift\n', '', 0])
-  }, 60_000)
+  })
 
   test('changes nothing when run again by the command that made it', async () => {
     const outcome = await oneclick(['--yes', ...options()], { PKI_TAR: archive })
@@ -141,7 +143,7 @@ describe('an installation', () => {
     const wrong = await oneclick(['--yes', '--pki-tar', archive, ...options()])
     expect(wrong.code).toBe(3) // a name that was typed is not a leftover of the environment
     expect(wrong.stderr).toContain('no such file')
-  }, 30_000)
+  })
 
   test('lets each account in by its certificate and password, and by nothing less', async () => {
     const app = await client('app_user')
@@ -163,7 +165,7 @@ describe('an installation', () => {
     await refused(client('app_user', { user: 'auditor', password: passwordOf('auditor') }), '1045')
     const ca = readFileSync(join(host.tlsDir, 'ca.pem'))
     await refused(client('app_user', { ssl: { ca } }), '1045')
-  }, 30_000)
+  })
 
   test('writes no password anywhere', async () => {
     const everything = await withRoot(async root => {
@@ -185,7 +187,7 @@ describe('an installation', () => {
       server.dataDir,
     ])
     expect(control.stdout.toString()).toContain('binlog')
-  }, 30_000)
+  })
 
   test('says how it stands', async () => {
     const { code, stdout } = await oneclick(['status', '--json', ...options()])
@@ -198,7 +200,7 @@ describe('an installation', () => {
       restart: false,
       trail: { recorded_number: 0 },
     })
-  }, 30_000)
+  })
 })
 
 describe('drift', () => {
@@ -346,7 +348,7 @@ describe('drift', () => {
     await withRoot(async root => {
       for (const amend of amends) await root.run(amend)
     })
-  }, 90_000)
+  })
 
   test('of a password is put right by the archive, though the policy refuses a password that was used before', async () => {
     copyFileSync(join(pki, 'pki_server.tar.gz'), archive)
@@ -354,7 +356,7 @@ describe('drift', () => {
     expect([outcome.code, outcome.stdout]).toEqual([0, expect.stringContaining('applied: accounts')])
     await (await client('auditor')).close()
     expect((await oneclick(['check', ...options()])).stdout).toBe('no drift\n')
-  }, 60_000)
+  })
 
   test('of files is named, and put right by the archive', async () => {
     const key = join(host.tlsDir, 'server-key.pem')
@@ -370,7 +372,7 @@ describe('drift', () => {
     await installDatabase({ ...places(), pkiTar: archive, keepArchive: true })
     expect([modeOf(key), readFileSync(crl)]).toEqual(['600', before])
     expect((await planDatabase(places())).plan).toMatchObject({ findings: [], restart: [] })
-  }, 60_000)
+  })
 
   test('of the record is an error, not a clean bill', async () => {
     const record = join(host.confDir, 'zero-trust.json')
@@ -401,7 +403,7 @@ describe('an installed server stops the installer', () => {
     )
     const outcome = await oneclick(['apply', '--yes', ...options()])
     expect([outcome.code, outcome.stderr]).toEqual([1, expect.stringContaining('migration users/1')])
-  }, 30_000)
+  })
 
   test('where a newer release made the schema', async () => {
     await withRoot(root =>
@@ -409,5 +411,5 @@ describe('an installed server stops the installer', () => {
     )
     const outcome = await oneclick(['apply', '--yes', ...options()])
     expect([outcome.code, outcome.stderr]).toEqual([3, expect.stringContaining('schema/99.0.0')])
-  }, 30_000)
+  })
 })

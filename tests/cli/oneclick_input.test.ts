@@ -1,5 +1,5 @@
 /** What vm_oneclick refuses, and that a refusal changes nothing. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import {
   chmodSync,
   existsSync,
@@ -26,6 +26,8 @@ import {
   writeArchive,
 } from '../support/server_archive.ts'
 
+setDefaultTimeout(180_000) // a busy machine takes its time to start a server, or a program from source
+
 let server: Mysqld
 let root: Connection
 let host: Host
@@ -38,7 +40,7 @@ beforeAll(async () => {
   archive = await writeArchive(host.at('pki_server.tar.gz'), good.files)
   server = await freshServer()
   root = await openMysql({ socket: server.socket, user: 'root' })
-}, 120_000)
+}, 300_000)
 
 afterAll(async () => {
   await root.close()

@@ -1,5 +1,5 @@
 /** Journeys of a tenant and of an account on a running deployment: added, renewed, revoked, retired (docs/operations.md). */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { applyOrders, installDatabase, planDatabase } from '../../lib/edge/database.ts'
@@ -13,6 +13,8 @@ import { freshServer, type Mysqld } from '../support/mysql.ts'
 import { type Host, inHost, makeHost, oneclick, systemUser } from '../support/oneclick.ts'
 import { copyPki, passphrase } from '../support/pki.ts'
 import { refused } from '../support/refused.ts'
+
+setDefaultTimeout(180_000) // a busy machine takes its time to start a server, or a program from source
 
 let server: Mysqld
 let host: Host
@@ -86,7 +88,7 @@ beforeAll(async () => {
   server = await freshServer()
   await apply()
   root = await openMysql({ socket: server.socket, user: 'root' })
-}, 240_000)
+}, 300_000)
 
 afterAll(async () => {
   await root.close()
@@ -111,7 +113,7 @@ describe('a tenant and its account', () => {
     await connection.close()
     expect(await neighbour.query('SELECT id FROM securedb.app_users')).toEqual([])
     await neighbour.close()
-  }, 60_000)
+  })
 
   test('are added by orders alone, where the account is there', async () => {
     const before = readdirSync(join(pki, 'server', 'orders'))
@@ -131,7 +133,7 @@ describe('a tenant and its account', () => {
     const again = await oneclick(['orders', '--yes', ...files, ...options])
     expect([again.code, again.stdout]).toEqual([0, 'nothing to do\n'])
     expect(await lastEvent('tenants', tenantId('late'))).toBe('create')
-  }, 60_000)
+  })
 
   test('are refused by an order for another log', async () => {
     const [name = ''] = readdirSync(join(pki, 'server', 'orders'))
@@ -164,7 +166,7 @@ describe('a renewed certificate', () => {
     await expectEnded(session)
     await refused(openMysql(old), '1045')
     await (await app('acme_app', 'acme')).close()
-  }, 60_000)
+  })
 })
 
 describe('a revocation', () => {
@@ -181,7 +183,7 @@ describe('a revocation', () => {
     await change(draft => renewAccount(draft, 'acme_app'))
     await apply()
     await (await app('acme_app', 'acme')).close()
-  }, 60_000)
+  })
 
   test('ends the sessions, the grant and the account, and stays in the trail', async () => {
     const session = await app('acme_app', 'acme')
@@ -200,7 +202,7 @@ describe('a revocation', () => {
     expect(contexts).toBe(0)
     // the CRL ends the handshake, before MySQL could say that it knows no such account
     await expect(openMysql(revoked)).rejects.toMatchObject({ code: 'TLS' })
-  }, 60_000)
+  })
 
   test('by an order alone leaves an account that can do nothing', async () => {
     await change(async draft => {
@@ -223,7 +225,7 @@ describe('a revocation', () => {
     await again.close()
     await apply()
     expect(await root.query("SELECT User FROM mysql.user WHERE User = 'late_app'")).toEqual([])
-  }, 60_000)
+  })
 
   test('of a tenant ends its accounts, and no other', async () => {
     await change(async draft => {
@@ -240,7 +242,7 @@ describe('a revocation', () => {
     await neighbour.close()
     expect(await lastEvent('tenants', tenantId('brief'))).toBe('retire')
     expect((await planDatabase(places())).plan.findings).toEqual([])
-  }, 60_000)
+  })
 })
 
 describe('a change of where accounts come from', () => {
@@ -272,5 +274,5 @@ describe('a change of where accounts come from', () => {
     ])
     expect(back.code).toBe(0)
     await (await app('app_user', 'tenant-a')).close()
-  }, 60_000)
+  })
 })

@@ -99,10 +99,7 @@ async function userOwner(name: string): Promise<Owner> {
 function refuseOtherLog(origins: { archive?: string; record?: string; database: string | null }): string {
   const { archive, record, database } = origins
   const wanted = archive ?? record
-  if (wanted === undefined)
-    throw new ZtError('NOT_FOUND', 'nothing is installed here, and no archive is given', {
-      hint: 'give pki_server.tar.gz with --pki-tar or PKI_TAR',
-    })
+  if (wanted === undefined) throw new ZtError('INTERNAL', 'neither an archive nor a record')
   for (const [what, found] of [
     ['record of the installation', record],
     ['database', database],
@@ -147,6 +144,10 @@ export async function openTarget(
   const confDir = checkPath(options.confDir, 'folder of option files')
   const record = readRecord({ confDir })
   const material = await readMaterial(options, record, definitions)
+  if (material === null && record === null)
+    throw new ZtError('NOT_FOUND', 'nothing is installed here, and no archive is given', {
+      hint: 'give pki_server.tar.gz with --pki-tar or PKI_TAR',
+    })
   const hostPart = checkHostPart(options.hostPart ?? record?.hostPart ?? installDefaults.hostPart)
   const anchorUser = options.anchorUser ?? record?.anchorUser ?? installDefaults.anchorUser
   const places = {
