@@ -67,18 +67,17 @@ inFolder('status', 'print its socket and whether it runs; exit 1 if it does not'
     if (!running) process.exitCode = 1
   })
 
-inFolder('client', 'run the stock mysql client as root, with the arguments given')
+inFolder('client', 'run the stock mysql client, as root unless told otherwise')
   .argument('[arguments...]', 'of mysql, after --')
-  .action(async (rest: string[], o: { dir?: string }) => {
+  .option('--defaults-file <file>', 'as the account of this option file, over the network')
+  .action(async (rest: string[], o: { dir?: string; defaultsFile?: string }) => {
     const { mysqlClientCommand, readInstance } = await load()
-    const { socket } = readInstance(await folderOf(o.dir))
-    const argv = [
-      ...(await mysqlClientCommand()),
-      '--no-defaults',
-      `--socket=${socket}`,
-      '--user=root',
-      ...rest,
-    ]
+    const asRoot = async (): Promise<string[]> => {
+      const { socket } = readInstance(await folderOf(o.dir))
+      return ['--no-defaults', `--socket=${socket}`, '--user=root']
+    }
+    const who = o.defaultsFile === undefined ? await asRoot() : [`--defaults-file=${o.defaultsFile}`]
+    const argv = [...(await mysqlClientCommand()), ...who, ...rest]
     process.exitCode = await Bun.spawn(argv, { stdio: ['inherit', 'inherit', 'inherit'] }).exited
   })
 
