@@ -74,6 +74,7 @@ async function expectEnded(connection: Connection): Promise<void> {
 
 /** (table, action, state) of the newest event about a key. */
 async function lastEvent(table: string, key: string): Promise<string | undefined> {
+  await root.call('securedb.seal_due')
   const rows = await root.query(
     `SELECT JSON_UNQUOTE(JSON_EXTRACT(CONVERT(payload USING utf8mb4), '$.action')) AS action FROM securedb.audit_events
      WHERE CONVERT(payload USING utf8mb4) LIKE ? AND CONVERT(payload USING utf8mb4) LIKE ? ORDER BY seq DESC LIMIT 1`,
