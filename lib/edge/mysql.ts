@@ -179,8 +179,8 @@ const neverAnswered: mysql.AuthPlugin = () => () => {
 
 /**
  * Tries to log in without TLS, as nobody should be able to, and closes what opens. For the proof suite. The server
- * says that TLS is wanted (3159) only to who has the right password; log in over TLS first: that leaves a hash in the
- * server's cache by which a challenge is enough, and the password never travels in the clear.
+ * answers 1045 where the account is bound to a certificate, 3159 where it is not; log in over TLS first: that leaves a
+ * hash in the server's cache by which a challenge is enough, and the password never travels in the clear.
  * @throws what the server answers; REFUSED where it asks for the password itself
  */
 export async function openPlaintext(given: MysqlOptions): Promise<void> {

@@ -9,11 +9,13 @@ export const networkControls: Control[] = [
     claim: 'a connection without TLS is refused',
     standard: ['CIS MySQL 8.1', 'PCI DSS 4.2.1'],
     status: 'enforced',
-    enforcedBy: 'require_secure_transport=ON',
-    expect: { kind: 'checks', checks: [{ probe: 'plaintext', at: 'errno', is: 3159 }] },
+    enforcedBy: 'REQUIRE SUBJECT of every account (1045), and behind it require_secure_transport=ON (3159)',
+    // MySQL asks for the account's certificate first; either refusal alone would do
+    expect: { kind: 'checks', checks: [{ probe: 'plaintext', at: 'errno', in: [1045, 3159] }] },
     grade: 'network',
-    dependsOn: [],
-    sabotage: 'SET GLOBAL require_secure_transport=OFF',
+    // the same option file opens over TLS, so the refusal is not one of a wrong password
+    dependsOn: ['network.tls-1.3'],
+    sabotage: 'SET GLOBAL require_secure_transport=OFF, and ALTER USER … REQUIRE NONE on the probe account',
   },
   {
     id: 'network.tls-1.3',
