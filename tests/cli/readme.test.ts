@@ -17,10 +17,20 @@ const mysql = join(place, 'mysql')
 let shell: Bun.Subprocess | undefined
 
 afterAll(async () => {
-  if (shell && shell.exitCode === null) shell.kill('SIGKILL')
+  endGroup()
   if (existsSync(join(mysql, 'mysqld.json'))) await stopInstance(mysql) // the session came to no good end
   rmSync(scratch, { recursive: true, force: true })
 })
+
+/** Whatever of the session still runs: the shell leads a group of its own. */
+function endGroup(): void {
+  if (!shell) return
+  try {
+    process.kill(-shell.pid, 'SIGKILL')
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'ESRCH') throw thrown // nobody is left
+  }
+}
 
 function freePort(): Promise<number> {
   return new Promise(done => {
@@ -46,6 +56,7 @@ test('every command of the README does what the README shows', async () => {
     cwd: root,
     env: { PATH: `${join(scratch, 'bin')}:${process.env.PATH}`, HOME: scratch, ...passedOn() },
     stdin: 'ignore',
+    detached: true,
     stdout: 'pipe',
     stderr: 'ignore', // the script sends its own to stdout
   })
