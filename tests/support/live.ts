@@ -17,13 +17,14 @@ import type { BundleVerdict } from '../../lib/core/proof/verify_bundle.ts'
 import type { Row, TableDefinition } from '../../lib/core/tables.ts'
 import { callOf, prepareWrite, type Write } from '../../lib/core/write.ts'
 import { readCertificate } from '../../lib/core/x509.ts'
-import { anchorNow } from '../../lib/edge/anchor_service.ts'
+import { anchorNow, type Hooks } from '../../lib/edge/anchor_service.ts'
 import { unpackArchive } from '../../lib/edge/archive.ts'
 import { onExit } from '../../lib/edge/cleanup.ts'
 import { installDatabase } from '../../lib/edge/database.ts'
 import { makePrivateDir, writeFileAtomic } from '../../lib/edge/files.ts'
 import { judgeBundle } from '../../lib/edge/judge_bundle.ts'
 import { type Connection, openMysql } from '../../lib/edge/mysql.ts'
+import { decryptKey } from '../../lib/edge/pki/keys.ts'
 import { createPki } from '../../lib/edge/pki.ts'
 import { type CollectOptions, collectBundle } from '../../lib/edge/proof.ts'
 import { type JudgeOptions, judgeTrail } from '../../lib/edge/verify.ts'
@@ -74,8 +75,8 @@ export class Live implements AsyncDisposable {
   }
 
   /** Seals, anchors, stores, confirms. */
-  async anchor(): Promise<void> {
-    await anchorNow(anchorSettings(this.dir, this.server))
+  async anchor(hooks: Hooks = {}): Promise<void> {
+    await anchorNow(anchorSettings(this.dir, this.server), hooks)
   }
 
   /** What chain_verify finds, over the socket unless `options` name another source. */
@@ -149,6 +150,16 @@ export class Live implements AsyncDisposable {
       const [rows] = await connection.call(procedure, params)
       return utf8(String(rows?.[0]?.receipt))
     })
+  }
+
+  /** Whoever signs tenants and grants on the workstation. */
+  async administrator(): Promise<Signer> {
+    const read = (...names: string[]) => readFileSync(this.at('pki', ...names), 'utf8')
+    const keyPath = 'administrators/administrator-key.pem'
+    const { scalar } = await decryptKey(read(keyPath), passphrase, 'P-256', keyPath)
+    const cert = read('administrators', 'administrator-cert.pem')
+    const { signer } = readCertificate(parsePem(cert, 'CERTIFICATE', 'administrator'), 'administrator')
+    return { origin: this.origin, signer: fromHex(signer, 'signer', 32), secretKey: scalar }
   }
 
   async seal(): Promise<void> {
@@ -229,6 +240,24 @@ export function userRow(tenant: LiveTenant, changes: Row = {}): Row {
     mac: random(32),
     salt: random(16),
     ...changes,
+  }
+}
+
+export function accountRow(tenant: LiveTenant, userId: string): Row {
+  return {
+    tenant_id: tenant.id,
+    id: newUuid(),
+    version: 1,
+    wrap_version: 1,
+    state: 'live',
+    user_id: userId,
+    currency: 'EUR',
+    balance_minor: 1000,
+    field_suite: 'hkdf-sha256/aes-256-gcm',
+    dek_id: tenant.dekId,
+    record_key: random(60),
+    mac: random(32),
+    salt: random(16),
   }
 }
 
