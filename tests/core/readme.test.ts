@@ -47,6 +47,11 @@ test.each(pages)('%s links to what is there', name => {
   expect(broken).toEqual([])
 })
 
+test.each(pages)('%s names files that are there', name => {
+  const named = [...page(name).matchAll(/`((?:tests|docs|lib|sql|scripts|outside|vm)\/[a-z0-9_/.-]*)`/g)]
+  expect(named.map(([, path = '']) => path).filter(path => !existsSync(join(root, path)))).toEqual([])
+})
+
 describe('the matrix', () => {
   const empty = withControls(page('README.md'), '| none |')
 
