@@ -7,7 +7,7 @@ import {
   accountRow,
   type Deployment,
   dataKeyRow,
-  sharedDeployment,
+  deployment,
   type TestTenant,
   userRow,
 } from '../support/deployment.ts'
@@ -57,13 +57,13 @@ async function fill(tenant: TestTenant, letter: string): Promise<void> {
 }
 
 beforeAll(async () => {
-  d = await sharedDeployment()
+  d = await deployment() // of its own: what other tests wrote would not be marked
   ;[a, b] = d.tenants
   await fill(a, 'a')
   await fill(b, 'b')
   app = await d.connect(a.account)
 })
-afterAll(() => app.destroy())
+afterAll(() => d[Symbol.asyncDispose]())
 
 /** For each column, SQL that is true of b's values alone. */
 const theirs: Record<string, Record<string, string>> = {

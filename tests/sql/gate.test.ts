@@ -48,9 +48,10 @@ async function write(connection = app): Promise<string> {
 /** Stops the sealer, so that what a test writes into seal_state stays. */
 async function stopSealer(): Promise<void> {
   await d.root.run('ALTER EVENT seal_events DISABLE')
+  await Bun.sleep(100) // a run that was due may just begin
   for (let i = 0; i < 50; i++) {
     const running = await d.root.query(
-      "SELECT 1 FROM information_schema.PROCESSLIST WHERE USER = 'event_scheduler' AND DB = 'securedb'",
+      "SELECT 1 FROM information_schema.PROCESSLIST WHERE USER = 'api_definer'",
     )
     if (running.length === 0) return
     await Bun.sleep(50)

@@ -88,6 +88,27 @@ describe('create', () => {
     ).toEqual([])
   })
 
+  test('two calls at once with one event id: the identical ones get one receipt, of different ones one is refused', async () => {
+    const other = await d.connect(tenant.account)
+    for (let i = 0; i < 20; i++) {
+      const write = signed('users', 'create', userRow(tenant))
+      const [first, second] = await Promise.all([d.write(app, write), d.write(other, write)])
+      expect(second).toBe(first)
+      const rival = { ...signed('users', 'create', userRow(tenant)), event: newUuid() }
+      const results = await Promise.allSettled([
+        d.write(app, { ...signed('users', 'create', userRow(tenant)), event: rival.event }),
+        d.write(other, rival),
+      ])
+      expect(results.flatMap(r => (r.status === 'rejected' ? [r.reason.sqlState] : []))).toEqual(['45W04'])
+      const [found] = await d.root.query(
+        'SELECT (SELECT COUNT(*) FROM audit_events WHERE evt_id = ?) + (SELECT COUNT(*) FROM audit_pending WHERE evt_id = ?) AS n',
+        [uuidBytes(rival.event), uuidBytes(rival.event)],
+      )
+      expect(Number(found?.n)).toBe(1)
+    }
+    other.destroy()
+  })
+
   test('refuses a second row of the same key', async () => {
     const row = userRow(tenant)
     await d.write(app, signed('users', 'create', row))
