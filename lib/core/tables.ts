@@ -53,6 +53,12 @@ export const tableSchema = z.strictObject({
   /** Rows carry a wrapped record key, a field suite and a row MAC. */
   sealed: z.boolean(),
   columns: z.array(columnSchema),
+  /** Earlier digest schemes of this table, under which older rows still verify, newest first (SPEC §5.3). */
+  history: z
+    .array(
+      z.strictObject({ scheme: z.string().regex(/^[a-z_]+\/[1-9][0-9]*$/), columns: z.array(columnSchema) }),
+    )
+    .default([]),
   parents: z.array(z.strictObject({ column: name, table: name })).default([]),
   indexes: z.array(z.array(name)).default([]),
   view: name.optional(),
@@ -68,6 +74,19 @@ export const tableSchema = z.strictObject({
 
 export type TableDefinition = z.infer<typeof tableSchema>
 export type OwnColumn = TableDefinition['columns'][number]
+
+/** The definition as it was under `scheme`, or undefined where this release knows no such scheme of the table. */
+export function underScheme(def: TableDefinition, scheme: string): TableDefinition | undefined {
+  if (scheme === def.scheme) return def
+  const old = def.history.find(entry => entry.scheme === scheme)
+  return old && { ...def, ...old }
+}
+
+/** Whether every column that `old` lacks is NULL: nothing of the row is outside of what its scheme covers. */
+export function fitsScheme(def: TableDefinition, old: TableDefinition, row: Row): boolean {
+  const known = new Set(old.columns.map(column => column.name))
+  return def.columns.every(column => known.has(column.name) || row[column.name] === null)
+}
 
 /** A stored value: uuid and text as string, int and uint as safe number or bigint, bytes as bytes. */
 export type Value = Bytes | string | number | bigint | null

@@ -9,7 +9,7 @@ import { openRecordKey, sealRecordKey } from '../../lib/core/envelope/record_key
 import { openRow, sealRow } from '../../lib/core/envelope/row.ts'
 import { checkRowMac, rowMac } from '../../lib/core/envelope/row_mac.ts'
 import type { ErrorCode } from '../../lib/core/errors.ts'
-import type { Row } from '../../lib/core/tables.ts'
+import type { Row, TableDefinition } from '../../lib/core/tables.ts'
 import { accounts, ada, byteColumns, codeOf, dataKeys, rowKeys, spoilt, users } from '../support/envelope.ts'
 
 const refused: (ErrorCode | undefined)[] = ['DECRYPT_FAILED', 'BAD_LENGTH', 'BAD_MAC', 'BAD_FORMAT']
@@ -156,6 +156,26 @@ describe('row', () => {
       const without = codeOf(() => openRow(users, keys.dek, { ...row, [column]: null }, asked(row)))
       expect(refused).toContain(without)
     }
+  })
+
+  test('opens a row from before its scheme was raised, unless a new column was filled in', () => {
+    const keys = rowKeys()
+    const raised: TableDefinition = {
+      ...users,
+      scheme: 'users/2',
+      columns: [
+        ...users.columns,
+        { kind: 'clear', name: 'note', type: 'text', max: 9, optional: true, immutable: false },
+      ],
+      history: [{ scheme: 'users/1', columns: users.columns }],
+    }
+    const old = sealRow(users, keys, head(), ada)
+    const opened = (row: Row) => codeOf(() => openRow(raised, keys.dek, row, asked(row)))
+    expect(opened({ ...old, note: null })).toBeUndefined()
+    expect(opened({ ...old, note: 'x' })).toBe('BAD_MAC')
+    const young = sealRow(raised, keys, head(), { ...ada, note: 'y' })
+    expect(opened(young)).toBeUndefined()
+    expect(opened({ ...young, note: null })).toBe('BAD_MAC')
   })
 
   test('refuses a changed clear column, version, state or field suite', () => {

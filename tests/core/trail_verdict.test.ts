@@ -5,8 +5,8 @@ import type { TrailEvent } from '../../lib/core/audit/source.ts'
 import type { Verdict } from '../../lib/core/audit/trail_verdict.ts'
 import { verdictJson } from '../../lib/core/audit/verdict_text.ts'
 import { fromUtf8, newUuid, random, utf8 } from '../../lib/core/bytes.ts'
-import type { Row } from '../../lib/core/tables.ts'
-import { honestTrail, makeWriter, type TrailBuilder } from '../support/trail.ts'
+import type { Row, TableDefinition } from '../../lib/core/tables.ts'
+import { honestTrail, makeWriter, notesTable, type TrailBuilder } from '../support/trail.ts'
 
 const failures = (verdict: Verdict): string[] =>
   verdict.findings.kept.filter(f => f.severity === 'fail').map(f => `${f.code} ${f.where}`)
@@ -237,6 +237,47 @@ describe('the state', () => {
     const old = rowOf(between, 0)
     between.write(between.row('new', old), between.app, event => ({ ...event, before: 'ee'.repeat(32) }))
     expect(failures(await between.verify())).toEqual(['BEFORE_MISMATCH event 7'])
+  })
+})
+
+describe('a table whose scheme was raised', () => {
+  const raised: TableDefinition = {
+    ...notesTable,
+    scheme: 'notes/2',
+    columns: [
+      ...notesTable.columns,
+      { kind: 'clear', name: 'colour', type: 'text', max: 20, optional: true, immutable: false },
+    ],
+    history: [{ scheme: 'notes/1', columns: notesTable.columns }],
+  }
+  const verify = async (trail: TrailBuilder) =>
+    failures(await trail.verify({ definitions: new Map([['notes', raised]]) }))
+
+  test('keeps verifying rows under the scheme of their last event', async () => {
+    const trail = honestTrail()
+    for (const row of trail.rows.values()) row.colour = null
+    expect(await verify(trail)).toEqual([])
+    const row = rowOf(trail, 0)
+    trail.table = raised
+    trail.write({ ...trail.row('red', row), colour: 'red' })
+    expect(await verify(trail)).toEqual([])
+  })
+
+  test('shows a new column that was filled in a row of the old scheme', async () => {
+    const trail = honestTrail()
+    for (const row of trail.rows.values()) row.colour = null
+    const row = rowOf(trail, 1)
+    row.colour = 'red'
+    expect(await verify(trail)).toEqual([`ROW_EDITED notes ${row.id}`])
+  })
+
+  test('shows a scheme that the release does not know', async () => {
+    const trail = honestTrail()
+    trail.table = { ...raised, scheme: 'notes/3' }
+    for (const row of trail.rows.values()) row.colour = null
+    const row: Row = { ...trail.row('n'), colour: null }
+    trail.write(row)
+    expect(await verify(trail)).toEqual([`ROW_EDITED notes ${row.id}`])
   })
 })
 

@@ -79,6 +79,8 @@ export class TrailBuilder {
   readonly #frontier = new Frontier()
   #head = genesisHash(this.origin)
   seconds = 0
+  /** The table as it stands: a test raises its scheme. */
+  table: TableDefinition = notesTable
 
   #time(): string {
     return new Date(start + this.seconds * 1000).toISOString().replace('Z', '000Z')
@@ -99,7 +101,7 @@ export class TrailBuilder {
     this.seconds++
     const id = String(row.id)
     const old = this.rows.get(id)
-    const after = rowDigest(notesTable, row)
+    const after = rowDigest(this.table, row)
     const action = old ? 'update' : 'create'
     const event = newUuid()
     const write = {
@@ -125,8 +127,8 @@ export class TrailBuilder {
       key: id,
       ver: Number(row.version),
       wver: 1,
-      scheme: 'notes/1',
-      before: old ? toHex(rowDigest(notesTable, old)) : null,
+      scheme: this.table.scheme,
+      before: old ? toHex(rowDigest(this.table, { colour: null, ...old })) : null,
       after: toHex(after),
       sig: toBase64(signWrite(writer.secretKey, write)),
       signer: writer.certificate.signer,

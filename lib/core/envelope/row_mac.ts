@@ -5,7 +5,15 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { type Bytes, checkLength, concat, equal } from '../bytes.ts'
 import { ZtError } from '../errors.ts'
 import { lp } from '../lp.ts'
-import { columnsOf, columnValue, type Row, type TableDefinition, valueBytes } from '../tables.ts'
+import {
+  columnsOf,
+  columnValue,
+  fitsScheme,
+  type Row,
+  type TableDefinition,
+  underScheme,
+  valueBytes,
+} from '../tables.ts'
 import { keyLength, wipe } from './aead.ts'
 import { fieldSuite } from './cell.ts'
 import type { Place } from './record_key.ts'
@@ -64,10 +72,21 @@ export function rowMac(def: TableDefinition, row: Row, recordKey: Bytes): Bytes 
   }
 }
 
-/** @throws BAD_MAC where a column, the version or the state is not what the client that sealed the row wrote */
+/**
+ * Checks under the present scheme, then under older ones: a row that was written before a migration keeps its MAC.
+ * @throws BAD_MAC where a column, the version or the state is not what the client that sealed the row wrote
+ */
 export function checkRowMac(def: TableDefinition, row: Row, recordKey: Bytes): void {
   const { mac } = row
-  if (mac instanceof Uint8Array && equal(mac, rowMac(def, row, recordKey))) return
+  const schemes = [def.scheme, ...def.history.map(entry => entry.scheme)]
+  for (const scheme of schemes.map(name => underScheme(def, name)))
+    if (
+      scheme &&
+      mac instanceof Uint8Array &&
+      fitsScheme(def, scheme, row) &&
+      equal(mac, rowMac(scheme, row, recordKey))
+    )
+      return
   throw new ZtError('BAD_MAC', `${def.table} ${placeOf(def, row).row}: the row is not what a client wrote`, {
     hint: 'use nothing of it: somebody changed it in the database; run chain_verify',
   })
