@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { newUuid, random, uuidBytes } from '../../lib/core/bytes.ts'
 import { prepareWrite } from '../../lib/core/write.ts'
 import type { Connection } from '../../lib/edge/mysql.ts'
+import { applyOrder } from '../../lib/edge/orders.ts'
 import {
   type Deployment,
   deployment,
@@ -158,6 +159,43 @@ describe('tenant context', () => {
       await c.call('security_set_tenant', [b.id])
       await open(c, b)
     }))
+
+  test('is ended by a revocation together with the sessions that hold it, whatever they hold', async () => {
+    const holder = await d.connect(b.account)
+    await holder.run('START TRANSACTION')
+    await holder.query('SELECT * FROM app_users FOR SHARE')
+    const busy = await d.connect(b.account)
+    const sleeping = busy.query('SELECT SLEEP(30) FROM app_users').catch((e: unknown) => e)
+    const grant = {
+      tenant_id: b.id,
+      account: b.account,
+      version: 4,
+      wrap_version: 1,
+      state: 'revoked',
+      salt: random(16),
+    }
+    const write = prepareWrite(d.define('tenant_grant'), 'retire', grant, d.administrator)
+    await applyOrder(d.root, {
+      name: 'orders/000001.json',
+      definition: d.define('tenant_grant'),
+      order: {
+        origin: d.origin,
+        table: 'tenant_grant',
+        action: 'retire',
+        row: grant,
+        event: write.event,
+        signature: write.signature,
+        signer: write.signer,
+      },
+    })
+    for (const c of [holder, busy])
+      await expect(c.query('SELECT 1')).rejects.toMatchObject({ code: 'UNREACHABLE' })
+    await sleeping
+    expect(await d.root.query('SELECT 1 FROM tenant_context WHERE account = ?', [b.account])).toEqual([])
+    await using(d.connectBare(b.account), c => refused(c.call('security_set_tenant', [b.id]), '1644 45T02'))
+    const renewed = { ...grant, version: 5, state: 'active', salt: random(16) }
+    await d.write(d.root, prepareWrite(d.define('tenant_grant'), 'update', renewed, d.administrator))
+  })
 
   test('does not survive a restart, nor an old nonce on a repeated connection id', async () => {
     const old = await d.connect(a.account)
