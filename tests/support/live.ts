@@ -105,7 +105,6 @@ export class Live implements AsyncDisposable {
       commit: 'test',
       socket: this.server.socket,
       install: { tlsDir: this.at('tls'), confDir: this.at('conf'), bindAddress: '127.0.0.1' },
-      canary: 'a name that nobody wrote',
       wormDir: this.at('worm'),
       anchorNow: () => this.anchor(),
       ...options,

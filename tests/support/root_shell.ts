@@ -171,12 +171,19 @@ export class RootShell {
     try {
       await this.#exclusively(act)
     } finally {
-      for (const { sql, session } of away) {
-        // careful work: a trigger remembers the session that made it, and the schema's fingerprint shows that
-        for (const name of ['sql_mode', 'character_set_client', 'collation_connection'])
-          await root.run(`SET SESSION ${name} = ?`, [String(session[name])])
-        await root.run(sql)
-      }
+      await this.makeTriggers(tables)
+    }
+  }
+
+  /** The triggers of some tables as they were at save(). */
+  async makeTriggers(tables: string[]): Promise<void> {
+    const { root } = this
+    for (const { name, sql, session } of this.#triggers.filter(one => tables.includes(one.table))) {
+      await root.run(`DROP TRIGGER IF EXISTS securedb.${name}`)
+      // careful work: a trigger remembers the session that made it, and the schema's fingerprint shows that
+      for (const variable of ['sql_mode', 'character_set_client', 'collation_connection'])
+        await root.run(`SET SESSION ${variable} = ?`, [String(session[variable])])
+      await root.run(sql)
     }
   }
 

@@ -53,7 +53,7 @@ export const networkControls: Control[] = [
     },
     grade: 'network',
     dependsOn: [],
-    sabotage: "SET GLOBAL tls_ciphersuites='' and ALTER INSTANCE RELOAD TLS",
+    sabotage: 'TLS_AES_128_GCM_SHA256 added to tls_ciphersuites and ALTER INSTANCE RELOAD TLS',
   },
   {
     id: 'network.server-identity',

@@ -30,7 +30,7 @@ export const writeControls: Control[] = [
     },
     grade: 'network',
     dependsOn: [],
-    sabotage: 'DROP PROCEDURE app_erase_user',
+    sabotage: 'REVOKE EXECUTE ON PROCEDURE app_create_user_encrypted from the probe account',
   },
   {
     id: 'writes.tenant-context',

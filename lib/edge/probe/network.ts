@@ -22,18 +22,19 @@ const asOwn = (context: ProbeContext): string => `${context.own.account} over TC
 /** A transcript of OpenSSL's client; whatever its exit, the transcript is the observation. */
 async function handshake(context: ProbeContext, own: ProbeIdentity, flags: string[]): Promise<Json> {
   const { sslCa = '', sslCert = '', sslKey = '' } = own.config
-  return transcript(context, ['-CAfile', sslCa, '-cert', sslCert, '-key', sslKey, ...flags])
+  return transcript(context, 'Q\n', ['-CAfile', sslCa, '-cert', sslCert, '-key', sslKey, ...flags])
 }
 
-async function transcript(context: ProbeContext, flags: string[]): Promise<Json> {
+/** @param input `Q` ends the session once the handshake is over; without it the server has the last word. */
+async function transcript(context: ProbeContext, input: 'Q\n' | '', flags: string[]): Promise<Json> {
   const found = await $`command -v openssl`.nothrow() // exit 1: not installed
   if (found.exitCode !== 0)
     throw new ZtError('MISSING_TOOL', 'openssl is not installed', { hint: 'apt-get install openssl' })
-  // no `Q`: in TLS 1.3 a certificate is refused after the client has finished, so the server has the last word
+  const patience = input === '' ? ['-ign_eof'] : []
   const answer = await $({
-    input: '',
+    input,
     timeout: '30s',
-  })`openssl s_client -connect ${place(context)} -starttls mysql -ign_eof ${flags} 2>&1`.nothrow() // a refused handshake exits 1
+  })`openssl s_client -connect ${place(context)} -starttls mysql ${patience} ${flags} 2>&1`.nothrow() // a refused handshake exits 1
   const text = answer.stdout
   if (!/CONNECTED\(/.test(text))
     throw new ZtError('UNREACHABLE', `${place(context)}: ${text.split('\n')[0] ?? 'no answer'}`)
@@ -119,7 +120,8 @@ export const networkProbes: Probe[] = [
         const [key, cert] = [join(dir, 'foreign.key'), join(dir, 'foreign.pem')]
         const name = `/O=Zero-Trust MySQL/OU=probe/CN=${context.own.account}`
         await $`openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj ${name} -keyout ${key} -out ${cert} 2>&1`
-        return await transcript(context, [
+        // in TLS 1.3 a client's certificate is refused after the client has finished
+        return await transcript(context, '', [
           '-CAfile',
           context.own.config.sslCa ?? '',
           '-cert',
