@@ -25,32 +25,40 @@ export async function packArchive(files: ReadonlyMap<string, Bytes>, mode: numbe
 
 const namePattern = /^(?:[A-Za-z0-9_][A-Za-z0-9._-]*\/){0,4}[A-Za-z0-9_][A-Za-z0-9._-]*$/
 
+/** Text of hashes and ciphertext in base64 shrinks to a third; what shrinks much more was made to grow. */
+const maxRatio = 20
+const freeBytes = 4 << 20
+const maxEntries = 20_000
+
 /**
  * The files of an archive, by name. Its names and sizes are a stranger's: only regular files under plain relative
- * names are taken, none twice, and no more than `maxBytes` after decompression.
+ * names that `allows` knows are taken, none twice, and no more than `maxBytes` after decompression.
  * @throws BAD_FORMAT
  */
 export async function unpackArchive(
   zipped: Bytes,
   what: string,
   maxBytes: number,
+  allows: (name: string) => boolean = () => true,
 ): Promise<Map<string, Bytes>> {
+  const most = Math.min(maxBytes, Math.max(freeBytes, zipped.length * maxRatio))
   const bad = (why: string, cause?: unknown) =>
     new ZtError('BAD_FORMAT', `${what}: ${why}`, { hint: 'it may be cut or damaged: copy it again', cause })
   let tar: Buffer
   try {
-    tar = await promisify(gunzip)(zipped, { maxOutputLength: maxBytes })
+    tar = await promisify(gunzip)(zipped, { maxOutputLength: most })
   } catch (thrown) {
-    throw bad(`not a gzip archive of at most ${maxBytes} bytes`, thrown)
+    throw bad(`not a gzip archive of at most ${most} bytes`, thrown)
   }
   // tar-stream takes an archive that ends early for a short one
   if (tar.length % 512 !== 0 || tar.length < 1024 || tar.subarray(-1024).some(byte => byte !== 0))
     throw bad('does not end as a tar archive does')
-  return await readTar(tar, bad)
+  return await readTar(tar, allows, bad)
 }
 
 async function readTar(
   tar: Buffer,
+  allows: (name: string) => boolean,
   bad: (why: string, cause?: unknown) => ZtError,
 ): Promise<Map<string, Bytes>> {
   const files = new Map<string, Bytes>()
@@ -59,6 +67,10 @@ async function readTar(
     reader.on('entry', ({ name, type }, stream, next) => {
       if (type !== 'file' || !namePattern.test(name) || files.has(name)) {
         reject(bad('holds something else than regular files with plain names'))
+        return
+      }
+      if (!allows(name) || files.size === maxEntries) {
+        reject(bad(`${name} does not belong in it`))
         return
       }
       const chunks: Bytes[] = []

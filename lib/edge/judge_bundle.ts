@@ -1,6 +1,7 @@
 /** Reads a bundle and the auditor's folders, and hands them to the pure judge. */
 import { goldenFingerprints, tableDefinitions } from '../../sql/index.ts'
 import { ZtError } from '../core/errors.ts'
+import { isBundleName } from '../core/proof/bundle.ts'
 import { type Profile, profiles } from '../core/proof/profile.ts'
 import { type BundleVerdict, verifyBundle } from '../core/proof/verify_bundle.ts'
 import { unpackArchive } from './archive.ts'
@@ -33,7 +34,7 @@ export async function judgeBundle(path: string, options: JudgeBundleOptions): Pr
   const anchors = await readAnchors(options.anchors)
   const packed = readRegularFile(path, 'bundle', packedMaxBytes)
   try {
-    const files = await unpackArchive(packed, path, unpackedMaxBytes)
+    const files = await unpackArchive(packed, path, unpackedMaxBytes, isBundleName)
     return await verifyBundle(files, {
       trust,
       anchors,

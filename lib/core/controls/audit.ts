@@ -12,8 +12,10 @@ export const auditControls: Control[] = [
     expect: {
       kind: 'checks',
       checks: [
-        { probe: 'append_only', at: 'attempts.*.errno', is: 1644 },
-        { probe: 'append_only', at: 'attempts.*.sqlState', is: '45A01' },
+        { probe: 'append_only', at: 'attempts.update.errno', is: 1644 },
+        { probe: 'append_only', at: 'attempts.update.sqlState', is: '45A01' },
+        { probe: 'append_only', at: 'attempts.delete.errno', is: 1644 },
+        { probe: 'append_only', at: 'attempts.delete.sqlState', is: '45A01' },
       ],
     },
     grade: 'host',

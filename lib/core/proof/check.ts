@@ -7,6 +7,7 @@ export function valuesAt(result: Json, at: string): (Json | undefined)[] {
     values = values.flatMap(value => {
       if (typeof value !== 'object' || value === null) return [undefined]
       if (step === '*') return Object.values(value)
+      if (Array.isArray(value) && !/^[0-9]+$/.test(step)) return [undefined] // `length` is no member of JSON
       return [Object.hasOwn(value, step) ? (value as { [name: string]: Json })[step] : undefined]
     })
   return values
