@@ -27,15 +27,25 @@ export function parseCanonical<S extends z.ZodType>(
     throw new ZtError('NEWER_FORMAT', `${what}: format version ${version}, this program knows 1`, {
       hint: 'use a newer release of this program',
     })
-  const parsed = schema.safeParse(raw)
+  const parsed = within(what, () => schema.safeParse(raw))
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
     const where = issue?.path.length ? ` at ${issue.path.join('.')}` : ''
     throw new ZtError('BAD_FORMAT', `${what}: ${issue?.message ?? 'does not match its schema'}${where}`)
   }
-  if (formatCanonical(parsed.data, newline) !== text)
+  if (within(what, () => formatCanonical(parsed.data, newline)) !== text)
     throw new ZtError('BAD_FORMAT', `${what}: not in canonical form (order or spelling of members)`)
   return parsed.data
+}
+
+/** Nesting beyond the depth of the stack is the writer's doing, not a fault of this program. */
+function within<T>(what: string, act: () => T): T {
+  try {
+    return act()
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause
+    throw new ZtError('BAD_FORMAT', `${what}: nested too deeply`, { cause })
+  }
 }
 
 /** The canonical text of a value whose members stand in the schema's order. */

@@ -82,7 +82,7 @@ export class TrailBuilder {
   /** The table as it stands: a test raises its scheme. */
   table: TableDefinition = notesTable
 
-  #time(): string {
+  time(): string {
     return new Date(start + this.seconds * 1000).toISOString().replace('Z', '000Z')
   }
 
@@ -98,6 +98,20 @@ export class TrailBuilder {
 
   /** An honest signed write; `change` bends the event just before it is stored. */
   write(row: Row, writer: Writer = this.app, change: (event: RowEvent) => RowEvent = event => event): void {
+    this.append(change(this.#signed(row, writer)))
+    const last = this.events.at(-1)
+    if (last) this.receipts.push(makeReceipt(this.origin, last.payload))
+    this.rows.set(String(row.id), row)
+  }
+
+  /** An honest signed write whose event stays in the queue: its payload. */
+  queue(row: Row): Bytes {
+    const payload = formatEvent(this.#signed(row, this.app))
+    this.rows.set(String(row.id), row)
+    return payload
+  }
+
+  #signed(row: Row, writer: Writer): RowEvent {
     this.seconds++
     const id = String(row.id)
     const old = this.rows.get(id)
@@ -115,10 +129,10 @@ export class TrailBuilder {
       wrapVersion: 1,
       after,
     }
-    const made: RowEvent = {
+    return {
       v: 1,
       id: event,
-      time: this.#time(),
+      time: this.time(),
       actor: 'app_user@127.0.0.1',
       conn: 7,
       tenant: this.tenant,
@@ -134,10 +148,6 @@ export class TrailBuilder {
       signer: writer.certificate.signer,
       data: null,
     }
-    this.append(change(made))
-    const last = this.events.at(-1)
-    if (last) this.receipts.push(makeReceipt(this.origin, last.payload))
-    this.rows.set(id, row)
   }
 
   row(text: string, old?: Row): Row {
@@ -160,7 +170,7 @@ export class TrailBuilder {
     this.append({
       v: 1,
       id: newUuid(),
-      time: this.#time(),
+      time: this.time(),
       actor: 'anchor@localhost',
       conn: 8,
       tenant: null,
@@ -186,7 +196,7 @@ export class TrailBuilder {
       head: toHex(this.#head),
       fingerprint: print,
       prev,
-      time: this.#time(),
+      time: this.time(),
       checkpoint: signCheckpoint(head, [this.key], start / 1000 + this.seconds),
     })
     this.anchors.push({ name: anchorName(number), bytes, receivedAt: start + this.seconds * 1000 + 200 })

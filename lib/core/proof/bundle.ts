@@ -100,6 +100,8 @@ export async function readBundle(
     }
   const trail = await trailIn(need('trail.ndjson'), definitions, 'trail.ndjson')
   const closing = await trailIn(need('closing.ndjson'), definitions, 'closing.ndjson')
+  if (trail.origin !== manifest.origin || closing.origin !== manifest.origin)
+    throw broken('its trail is of another log than its manifest says')
   if (trail.from !== 0 || trail.size !== manifest.size)
     throw broken('trail.ndjson has another size than its manifest says')
   if (closing.from !== trail.size) throw broken('closing.ndjson does not go on where trail.ndjson ends')
