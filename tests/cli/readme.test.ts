@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path'
 import { stopInstance } from '../../lib/edge/mysqld.ts'
 import { answersOf, differs, scriptOf, sessionsOf } from '../support/readme.ts'
 
-setDefaultTimeout(300_000) // binaries that are not up to date are compiled first
+setDefaultTimeout(600_000) // binaries that are not up to date are compiled first
 
 const root = resolve(import.meta.dir, '../..')
 const scratch = mkdtempSync(join(tmpdir(), 'zt-readme-'))
