@@ -55,7 +55,8 @@ BEGIN
     END IF;
     -- Both rows are locked in the order of the primary key, before either is written.
     SELECT COUNT(*),
-      MAX(IF(r.id = p_from_id, r.version <> p_from_version - 1, r.version <> p_to_version - 1)),
+      MAX(IF(r.id = p_from_id, r.version <> p_from_version - 1 OR r.evt_id <=> p_from_evt_id,
+        r.version <> p_to_version - 1 OR r.evt_id <=> p_to_evt_id)),
       MIN(r.currency) = MAX(r.currency)
         AND MAX(IF(r.id = p_from_id, r.balance_minor, 0)) > p_from_balance
         AND CAST(MAX(IF(r.id = p_from_id, r.balance_minor, 0)) AS DECIMAL(21,0)) - p_from_balance

@@ -88,6 +88,32 @@ describe('create', () => {
     ).toEqual([])
   })
 
+  test('refuses a change under the id of the event that made the row, while that event waits', async () => {
+    const [row, key] = [userRow(tenant), dataKeyRow(tenant, newUuid())]
+    const [made, issued] = [signed('users', 'create', row), signed('data_keys', 'create', key)]
+    const next = { ...row, version: 2, salt: random(16) }
+    const changes = [
+      { ...signed('users', 'update', next), event: made.event },
+      { ...signed('users', 'erase', erasedRow(users(), row)), event: made.event },
+      {
+        ...signed('data_keys', 'retire', { ...key, version: 2, state: 'retired', salt: random(16) }),
+        event: issued.event,
+      },
+    ]
+    await d.root.run('ALTER EVENT seal_events DISABLE')
+    try {
+      await d.root.call('seal_due') // whatever run was under way has ended when this has the head
+      for (const write of [made, issued]) await d.write(app, write)
+      for (const change of changes) await refused(d.write(app, change), '1644 45W04')
+    } finally {
+      await d.root.run('ALTER EVENT seal_events ENABLE')
+    }
+    const [stored] = await app.query('SELECT version FROM app_users WHERE id = ?', [
+      uuidBytes(String(row.id)),
+    ])
+    expect(stored?.version).toBe(1)
+  })
+
   test('two calls at once with one event id: the identical ones get one receipt, of different ones one is refused', async () => {
     const other = await d.connect(tenant.account)
     for (let i = 0; i < 20; i++) {

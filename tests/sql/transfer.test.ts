@@ -115,6 +115,29 @@ describe('app_transfer', () => {
     expect([await balanceOf(a), await balanceOf(b)]).toEqual([1000, 5])
   })
 
+  test('refuses the ids of the events that made the accounts, while those wait', async () => {
+    await d.root.run('ALTER EVENT seal_events DISABLE')
+    try {
+      await d.root.call('seal_due')
+      const [a, b] = [await account(1000), await account(5)]
+      const ids = await Promise.all(
+        [a, b].map(async row => {
+          const [found] = await app.query('SELECT evt_id FROM app_accounts WHERE id = ?', [
+            uuidBytes(String(row.id)),
+          ])
+          return found?.evt_id as Parameter
+        }),
+      )
+      const params = call(next(a, 900), next(b, 105))
+      params[5] = ids[0] ?? null
+      params[12] = ids[1] ?? null
+      await refused(transfer(params), '1644 45W04')
+      expect([await balanceOf(a), await balanceOf(b)]).toEqual([1000, 5])
+    } finally {
+      await d.root.run('ALTER EVENT seal_events ENABLE')
+    }
+  })
+
   test('refuses two currencies', async () => {
     const [a, b] = [await account(1000), await account(5, { currency: 'USD' })]
     await refused(transfer(call(next(a, 900), next(b, 105))), '1644 45W08')

@@ -73,7 +73,8 @@ function writeStatement(def: TableDefinition, action: Action): string {
       !(action === 'update' && fixed.includes(c.name)) &&
       !(action === 'retire' && !['version', 'wrap_version', 'state', 'salt'].includes(c.name)),
   )
-  const conditions = [where(def), 'version = p_version - 1']
+  // Under the last write's id the trigger would take this one for unsigned, and the receipt would be the last one's.
+  const conditions = [where(def), 'version = p_version - 1', 'NOT (evt_id <=> p_evt_id)']
   if (def.writer === 'client' || action !== 'update') conditions.push(`state = ${literal(liveState(def))}`)
   if (action === 'update') conditions.push(...fixed.map(name => `${ident(name)} <=> ${parameter(name)}`))
   return `UPDATE ${ident(def.table)}
