@@ -100,8 +100,8 @@ export function reportJson(verdict: BundleVerdict): object {
   }
 }
 
-const columns = ['control', 'claim', 'enforced by', 'grade', 'status']
-const cells = () => controls.map(c => [c.id, c.claim, c.enforcedBy, c.grade, c.status])
+const columns = ['control', 'grade', 'status', 'claim', 'enforced by']
+const cells = () => controls.map(c => [c.id, c.grade, c.status, c.claim, c.enforcedBy])
 
 export const controlsText = (): string =>
   table(

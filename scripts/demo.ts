@@ -37,10 +37,11 @@ const main = command('demo', 'Run the whole story: PKI, install, encrypt, audit,
     const { narrator } = await import('../lib/narrator.ts')
     const { tellStory } = await import('../lib/edge/demo/story.ts')
     const folder = demoFolder(dir)
-    if (!keep) onExit(folder.remove)
+    const forget = onExit(folder.remove)
     const { instance, matrix } = await tellStory(narrator(), { dir: folder.path, keep, root })
     print(matrix)
     if (!keep) return
+    forget()
     print(`${folder.path}/instance.json`)
     say(
       `demo: running on 127.0.0.1:${instance.mysql.port}; end it with: bun run demo --stop --dir ${folder.path}`,

@@ -34,7 +34,7 @@ function checkVersion(): void {
 
 function install(): void {
   console.error('setup: installing the packages of bun.lock')
-  const { exitCode } = Bun.spawnSync([process.execPath, 'install', '--frozen-lockfile'], {
+  const { exitCode } = Bun.spawnSync([process.execPath, 'install', '--frozen-lockfile', '--silent'], {
     cwd: root,
     stdio: ['ignore', 2, 2],
   })

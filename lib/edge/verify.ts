@@ -2,6 +2,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { goldenFingerprints, tableDefinitions } from '../../sql/index.ts'
+import { anchorNumber } from '../core/audit/anchor.ts'
 import {
   formatExportEnd,
   formatExportEvent,
@@ -54,6 +55,10 @@ export async function readAnchors(dir: string, most = Number.POSITIVE_INFINITY):
   const worm = openWorm(dir)
   const anchors: StoredAnchor[] = []
   const names = await worm.list()
+  if (names.length > 0 && names.every(name => anchorNumber(name) === undefined))
+    throw new ZtError('NOT_FOUND', `${dir}: holds no anchors`, {
+      hint: 'name the folder with your copy of the WORM store: anchor-0000000001.json and on',
+    })
   for (const name of names.slice(Math.max(0, names.length - most))) {
     const object = await worm.get(name)
     if (object) anchors.push({ name, bytes: object.bytes, receivedAt: object.receivedAt })

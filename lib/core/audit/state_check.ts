@@ -114,7 +114,7 @@ export class StateCheck {
       this.#findings.add(
         'ROW_EDITED',
         where,
-        `tenant ${tenant}: its digest is ${toHex(digest)}, ${place(last)} left ${last.event.after}`,
+        `tenant ${tenant}: not as ${last.event.actor} left it at ${last.event.time} (${place(last)}, digest ${short(last.event.after)}, now ${short(toHex(digest))})`,
       )
       return undefined
     }
@@ -136,6 +136,9 @@ export class StateCheck {
     return this.#last.values()
   }
 }
+
+/** Enough of a digest to tell two apart in a line. */
+const short = (hex: string): string => `${hex.slice(0, 16)}…`
 
 const place = (last: LastEvent): string =>
   last.seq === null ? `queued event ${last.event.id}` : `event ${last.seq}`
