@@ -10,14 +10,25 @@ import type { Row, TableDefinition, Value } from '../core/tables.ts'
 import { type Connection, MysqlError } from './mysql.ts'
 
 const batchSize = 1000
+const batchBytes = 8 << 20
 
-async function* inBatches<T, U>(rows: AsyncIterable<T>, map: (row: T) => U): AsyncGenerator<U[]> {
+const weightOf = (row: Row): number =>
+  Object.values(row).reduce<number>(
+    (sum, value) => sum + (value instanceof Uint8Array || typeof value === 'string' ? value.length : 8),
+    0,
+  )
+
+/** Batches are bounded in bytes too: root may put a view with rows of any size in a table's place. */
+async function* inBatches<U>(rows: AsyncIterable<Row>, map: (row: Row) => U): AsyncGenerator<U[]> {
   let batch: U[] = []
+  let weight = 0
   for await (const row of rows) {
     batch.push(map(row))
-    if (batch.length === batchSize) {
+    weight += weightOf(row)
+    if (batch.length === batchSize || weight >= batchBytes) {
       yield batch
       batch = []
+      weight = 0
     }
   }
   if (batch.length > 0) yield batch

@@ -2,6 +2,7 @@
 import { closeSync, constants, fsyncSync, openSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { anchorMaxBytes } from '../core/audit/anchor.ts'
 import type { Bytes } from '../core/bytes.ts'
 import { equal } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
@@ -31,7 +32,8 @@ export interface Worm {
 
 const namePattern = /^[a-z0-9][a-z0-9.-]{0,99}$/
 
-const objectMaxBytes = 1 << 20
+// Whoever may create objects may fill the store: a reader of them all holds no more than anchors could be.
+const objectMaxBytes = anchorMaxBytes
 
 function checkName(name: string): string {
   if (!namePattern.test(name)) throw new ZtError('BAD_INPUT', 'worm: not the name of an object')

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { anchorMaxBytes } from '../../lib/core/audit/anchor.ts'
 import { utf8 } from '../../lib/core/bytes.ts'
 import { ZtError } from '../../lib/core/errors.ts'
 import { openWorm } from '../../lib/edge/worm.ts'
@@ -100,6 +101,13 @@ describe('a folder as a store', () => {
       expect((await refusal(() => openWorm(dir).get(name))).code).toBe('BAD_INPUT')
     },
   )
+
+  test('reads no object that is larger than an anchor may be', async () => {
+    writeFileSync(join(dir, 'large.json'), new Uint8Array(anchorMaxBytes + 1))
+    writeFileSync(join(dir, 'fits.json'), new Uint8Array(anchorMaxBytes))
+    expect((await refusal(() => openWorm(dir).get('large.json'))).code).toBe('BAD_INPUT')
+    expect((await openWorm(dir).get('fits.json'))?.bytes.length).toBe(anchorMaxBytes)
+  })
 
   test('takes a dangling link or a folder at the name for no object of its own', async () => {
     const worm = openWorm(dir)
