@@ -1,7 +1,7 @@
 /** JSON with one spelling: what parses re-prints to the same bytes (SPEC §1.1). */
 import type { z } from 'zod'
 import { type Bytes, fromUtf8 } from './bytes.ts'
-import { reason, ZtError } from './errors.ts'
+import { ZtError } from './errors.ts'
 
 /**
  * A value from its canonical JSON, whose members stand in the schema's order. Refuses other spellings, unknown,
@@ -19,8 +19,9 @@ export function parseCanonical<S extends z.ZodType>(
   let raw: unknown
   try {
     raw = JSON.parse(text)
-  } catch (cause) {
-    throw new ZtError('BAD_FORMAT', `${what}: not JSON: ${reason(cause)}`, { cause })
+  } catch {
+    // the parser's own words quote what it read, which may be a secret that somebody named by mistake
+    throw new ZtError('BAD_FORMAT', `${what}: not JSON`)
   }
   const version = (raw as { v?: unknown } | null)?.v
   if (typeof version === 'number' && version > 1)

@@ -1,6 +1,6 @@
 /** Events of the trail: one line of canonical JSON, stored as the bytes that are hashed (SPEC §4.1). */
 import { type Bytes, fromBase64, fromHex, fromUtf8, isUuid, utf8 } from '../bytes.ts'
-import { reason, ZtError } from '../errors.ts'
+import { ZtError } from '../errors.ts'
 import { isOrigin } from '../origin.ts'
 import type { SignedWrite } from '../signature.ts'
 import { isTime } from '../time.ts'
@@ -221,8 +221,8 @@ export function parseEvent(payload: Bytes, what = 'event'): Event {
   let raw: unknown
   try {
     raw = JSON.parse(source)
-  } catch (cause) {
-    throw new ZtError('BAD_FORMAT', `${what}: not JSON: ${reason(cause)}`, { cause })
+  } catch {
+    throw new ZtError('BAD_FORMAT', `${what}: not JSON`) // the parser's own words quote what it read
   }
   const event = checkEvent(raw, what)
   if (JSON.stringify(event) !== source)
