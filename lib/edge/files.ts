@@ -11,9 +11,11 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readlinkSync,
   readSync,
   renameSync,
   type Stats,
+  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs'
@@ -40,6 +42,23 @@ function syncFolder(path: string): void {
   }
 }
 
+/** For root a rename would put a file in the place of /dev/null, or of the link /dev/stdout, for everybody. */
+function refuseSpecial(path: string): void {
+  let stats: Stats | undefined
+  try {
+    stats = lstatSync(path, { throwIfNoEntry: false })
+    if (stats?.isSymbolicLink()) {
+      const toProcess = readlinkSync(path).startsWith('/proc/')
+      stats = toProcess ? undefined : statSync(path, { throwIfNoEntry: false })
+      if (!toProcess && !stats) return // a dangling link is replaced
+    } else if (!stats) return
+  } catch (thrown) {
+    throw fileError(thrown, path)
+  }
+  if (stats?.isFile() || stats?.isDirectory()) return // a folder is told by what is tried next
+  throw new ZtError('BAD_INPUT', `${path}: not a regular file`, { hint: 'name a regular file, or a new one' })
+}
+
 /** An output in the making: bytes go to a hidden temporary file beside `path`, which appears whole on commit. */
 export interface OutputFile {
   write(bytes: Bytes | string): void
@@ -52,13 +71,14 @@ export interface OutputFile {
 /**
  * Opens an output for `path`. What is not committed is removed by abort, and by Ctrl-C. With `owner` it is theirs before
  * it has a name that they know.
- * @throws as fileError
+ * @throws as fileError; BAD_INPUT where a device, a pipe or the like has that name
  */
 export function openOutput(
   path: string,
   mode = 0o600,
   owner?: { readonly uid: number; readonly gid: number },
 ): OutputFile {
+  refuseSpecial(path)
   const folder = dirname(path)
   const temp = join(folder, `.zt-${randomBytes(9).toString('hex')}.tmp`)
   let fd: number

@@ -78,6 +78,20 @@ describe('outputs', () => {
     expect(readFileSync(at('link'), 'utf8')).toBe('x')
   })
 
+  test('take the place of no device, pipe or link to what this process has open', () => {
+    expect(Bun.spawnSync(['mkfifo', at('pipe')]).exitCode).toBe(0)
+    symlinkSync(at('pipe'), at('to-pipe'))
+    symlinkSync('/proc/self/fd/1', at('stdout'))
+    symlinkSync('/dev/null', at('null'))
+    for (const name of ['pipe', 'to-pipe', 'stdout', 'null']) {
+      const error = refusal(() => files.writeFileAtomic(at(name), 'x'))
+      expect([error.code, error.message]).toEqual(['BAD_INPUT', `${at(name)}: not a regular file`])
+    }
+    symlinkSync(at('nowhere'), at('dangling'))
+    files.writeFileAtomic(at('dangling'), 'x')
+    expect(readdirSync(dir).sort()).toEqual(['dangling', 'null', 'pipe', 'stdout', 'to-pipe'])
+  })
+
   test('an exclusive one keeps what is there', () => {
     files.createExclusive(at('a'), 'first')
     const error = refusal(() => files.createExclusive(at('a'), 'second'))
