@@ -1,7 +1,8 @@
 /** One way to parse arguments, print, report errors and choose exit codes (SPEC of the commands: README). */
 import { Command, CommanderError, Option } from 'commander'
-import { ZtError } from './core/errors.ts'
+import { reason, usualHints, ZtError } from './core/errors.ts'
 import { runCleanups } from './edge/cleanup.ts'
+import { errno, fileError } from './edge/file_error.ts'
 import { writeAll } from './edge/output.ts'
 import { commit, version } from './version.ts'
 
@@ -71,20 +72,22 @@ function report(name: string, thrown: unknown, debug: boolean): number {
     return 2
   }
   const error = thrown instanceof ZtError ? thrown : unexpected(thrown)
-  say(`${name}: error: ${error.message}`)
-  if (error.hint) say(`hint: ${error.hint}`)
+  say(`${name}: error: ${oneLine(error.message)}`)
+  const hint = error.hint ?? usualHints[error.code]
+  if (hint !== undefined) say(`hint: ${oneLine(hint)}`)
   if (debug) for (let e: unknown = error; e instanceof Error; e = e.cause) say(e.stack)
   return error.exitCode
 }
 
+/** A path, a server or a certificate may hold line ends and what steers a terminal. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
+const oneLine = (text: string): string => text.replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ').trim()
+
 function unexpected(thrown: unknown): ZtError {
-  const code = (thrown as { code?: unknown } | null)?.code
-  const message = thrown instanceof Error ? thrown.message : String(thrown)
-  if (code === 'ENOSPC')
-    return new ZtError('DISK_FULL', message, { hint: 'free some space and run it again', cause: thrown })
-  if (code === 'EACCES' || code === 'EPERM') return new ZtError('PERMISSION', message, { cause: thrown })
-  if (typeof code === 'string' && /^E[A-Z]+$/.test(code)) return new ZtError('IO', message, { cause: thrown })
-  return new ZtError('INTERNAL', message, {
+  const path = (thrown as { path?: unknown } | null)?.path
+  if (/^E[A-Z0-9]+$/.test(errno(thrown) ?? ''))
+    return fileError(thrown, typeof path === 'string' ? path : 'the system')
+  return new ZtError('INTERNAL', reason(thrown), {
     hint: 'run it again with --debug and report what it prints',
     cause: thrown,
   })

@@ -172,7 +172,6 @@ export function runConfig(flags: Flags): void {
     tlsDir: absolute(flags.tlsDir) ?? installDefaults.tlsDir,
     anchorDir: installDefaults.anchorDir,
   }
-  process.stdout.write(
-    formatOptionFile(settingsOf(places, checkHostPart(flags.hostPart ?? installDefaults.hostPart))),
-  )
+  const hostPart = checkHostPart(flags.hostPart ?? installDefaults.hostPart)
+  print(formatOptionFile(settingsOf(places, hostPart)).replace(/\n$/, ''))
 }

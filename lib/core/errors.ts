@@ -37,6 +37,31 @@ export const exitCodes = {
 
 export type ErrorCode = keyof typeof exitCodes
 
+/** What to do about an error that brings no hint of its own. */
+export const usualHints: Partial<Record<ErrorCode, string>> = {
+  VERIFY_FAILED: 'mend nothing: find out where it was changed, or fetch it again from whoever made it',
+  BAD_SIGNATURE: 'mend nothing: find out where it was changed, or fetch it again from whoever made it',
+  REFUSED: 'see --help for what is accepted',
+  CONFLICT: 'see what is there already, then run it again',
+  USAGE: 'see --help',
+  BAD_INPUT: 'check what was given; --help has examples',
+  BAD_FORMAT: 'check that it is the right file; it may be cut or damaged: fetch it again',
+  NEWER_FORMAT: 'use a newer release of this program',
+  BAD_LENGTH: 'check that it is the right file; it may be cut or damaged: fetch it again',
+  NOT_FOUND: 'check the name and the path',
+  PERMISSION: 'run it as the owner of the path, or choose another path',
+  LOCKED: 'wait until it has finished, then run this again',
+  IO: 'check the disk and the path, then run it again',
+  DISK_FULL: 'free some space and run it again',
+  UNREACHABLE: 'check that it runs and that this machine reaches it',
+  TLS: 'check the certificates and the name of the server',
+  DENIED: 'check the account, its certificate and its rights',
+  KMS: 'run it again; if it stays, see the status of the KMS',
+  MYSQL: 'the error log of the database may say more',
+  WORM: 'check the store, then run it again',
+  MISSING_TOOL: 'install it, or put its folder on PATH',
+}
+
 /** An error meant for a person: what and where in the message, what to do in the hint. Never a secret in either. */
 export class ZtError extends Error {
   override readonly name = 'ZtError'

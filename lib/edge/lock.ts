@@ -64,9 +64,15 @@ export function lockDir(path: string): () => void {
       closeSync(fd) // its holder let go and removed it between our open and our lock
       continue
     }
-    ftruncateSync(fd)
-    writeSync(fd, `${process.pid}\n`, 0)
-    return releaser(fd, file)
+    const release = releaser(fd, file)
+    try {
+      ftruncateSync(fd)
+      writeSync(fd, `${process.pid}\n`, 0)
+    } catch (thrown) {
+      release()
+      throw fileError(thrown, path, 'lock of')
+    }
+    return release
   }
 }
 

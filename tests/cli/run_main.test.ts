@@ -47,9 +47,18 @@ test('ends with the code of the error, one line and a hint', async () => {
   })
 })
 
+test('keeps to one line each whatever a message holds, and steers no terminal', async () => {
+  const message = JSON.stringify('a\nb\u001b[2Jc\u0000')
+  expect((await run(`throw new ZtError('REFUSED', ${message}, { hint: ${message} })`)).stderr).toBe(
+    'tool: error: a b [2Jc\nhint: a b [2Jc\n',
+  )
+})
+
 test('prints a stack with --debug alone', async () => {
   const action = "throw new ZtError('IO', 'outer', { cause: new Error('inner') })"
-  expect((await run(action)).stderr).toBe('tool: error: outer\n')
+  expect((await run(action)).stderr).toBe(
+    'tool: error: outer\nhint: check the disk and the path, then run it again\n',
+  )
   const { stderr } = await run(action, { args: ['--debug'] })
   expect(stderr).toContain('Error: inner\n    at ')
 })
@@ -104,7 +113,7 @@ test('fails when its result finds no space, and not when its talk finds none', a
   expect(await run("print('result')", { redirect: '> /dev/full' })).toEqual({
     exitCode: 3,
     stdout: '',
-    stderr: 'tool: error: ENOSPC: no space left on device, write\nhint: free some space and run it again\n',
+    stderr: 'tool: error: stdout: no space left on the disk\nhint: free some space and run it again\n',
   })
   expect(await run("say('talk'); print('result')", { redirect: '2> /dev/full' })).toEqual({
     exitCode: 0,
