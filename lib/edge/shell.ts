@@ -1,8 +1,11 @@
 /** The only door to zx: a `$` that the caller's environment cannot bend. */
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { isAbsolute } from 'node:path'
-import { $ as zx } from 'zx/core'
+import { quote, $ as zx } from 'zx/core'
 import { ZtError } from '../core/errors.ts'
+import { safePath } from './child.ts'
+import { onExit } from './cleanup.ts'
+import { errno } from './file_error.ts'
 
 const bashes = ['/bin/bash', '/usr/bin/bash', '/usr/local/bin/bash', '/opt/homebrew/bin/bash']
 
@@ -11,19 +14,35 @@ const steering =
   /^(?:ZX_.*|BASH_.*|ENV|SHELLOPTS|BASHOPTS|PS4|IFS|CDPATH|GLOBIGNORE|POSIXLY_CORRECT|BUN_OPTIONS|BUN_BE_BUN|NODE_OPTIONS)$/
 
 /**
- * The environment for a child: this process's, without what steers bash, zx or a runtime, and with the absolute
- * folders of PATH only, so that no program of the current folder runs in place of the system's.
+ * The environment for a child: this process's, without what steers bash, zx or a runtime, and with safePath.
  */
 export function childEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
   const kept = Object.entries(env).filter(([name]) => !steering.test(name))
-  const path = (env.PATH ?? '').split(':').filter(isAbsolute).join(':')
-  return { ...Object.fromEntries(kept), PATH: path || '/usr/sbin:/usr/bin:/sbin:/bin' }
+  return { ...Object.fromEntries(kept), PATH: safePath(env) }
 }
 
 function bash(): string {
   const found = bashes.find(path => existsSync(path))
   if (found) return found
   throw new ZtError('MISSING_TOOL', 'bash is not installed', { hint: 'install it: apt-get install bash' })
+}
+
+/** The child leads a group, which ends with this process whatever ends it: bash alone would leave its command behind. */
+function spawnOwned(file: string, args: string[], options: SpawnOptions): ChildProcess {
+  const child = spawn(file, args, { ...options, detached: true })
+  const forget = onExit(() => {
+    if (child.pid !== undefined) killGroup(child.pid)
+  })
+  child.once('close', forget)
+  return child
+}
+
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL')
+  } catch (thrown) {
+    if (errno(thrown) !== 'ESRCH') throw thrown // it has ended by itself
+  }
 }
 
 /**
@@ -34,6 +53,8 @@ export const $ = zx({
   shell: bash(),
   prefix: 'set -euo pipefail;',
   postfix: '',
+  quote, // zx itself sets none where PATH has no bash
+  spawn: spawnOwned as typeof spawn,
   verbose: false,
   quiet: true,
   detached: false,
