@@ -13,7 +13,7 @@ import { formatManifest } from '../core/proof/bundle.ts'
 import { formatObservation, observationName } from '../core/proof/observation.ts'
 import { formatTime } from '../core/time.ts'
 import { packArchive } from './archive.ts'
-import { writeFileAtomic } from './files.ts'
+import { openOutput } from './files.ts'
 import { type Connection, openMysql } from './mysql.ts'
 import { accessProbes } from './probe/access.ts'
 import { hostProbes } from './probe/host.ts'
@@ -64,6 +64,7 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
   )
   if (!own || !neighbour || !auditor) throw new ZtError('INTERNAL', 'three probe identities expected')
   const nonce = options.nonce ?? toHex(random(32))
+  const bundle = openOutput(options.out) // first: nothing is asked of the database where there is no place for the answer
   const open: Connection[] = []
   const connect = async (...args: Parameters<typeof openMysql>): Promise<Connection> => {
     const connection = await openMysql(...args)
@@ -116,10 +117,12 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
     files.set('closing.ndjson', utf8(await closingLines(trail, origin, size, closed)))
     step('closing anchor')
 
-    writeFileAtomic(options.out, await packArchive(files, 0o644))
+    bundle.write(await packArchive(files, 0o644))
+    bundle.commit()
     step('bundle')
     return { out: options.out, digest, nonce, observations: probes.length, errors }
   } finally {
+    bundle.abort()
     for (const connection of open) await connection.close()
   }
 }

@@ -1,11 +1,12 @@
 /** What the host says about itself. Its word, graded so: root can make it say anything. */
-import { createReadStream, existsSync, readFileSync } from 'node:fs'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { createReadStream, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { random, toHex } from '../../core/bytes.ts'
 import type { Json } from '../../core/controls/control.ts'
 import { ZtError } from '../../core/errors.ts'
 import { settingsFor } from '../../core/settings.ts'
+import { onExit } from '../cleanup.ts'
 import type { Connection } from '../mysql.ts'
 import { observeSettings } from '../server_settings.ts'
 import { $ } from '../shell.ts'
@@ -81,7 +82,9 @@ async function seekCanary(root: Connection, canary: string): Promise<Json> {
   const [dirs] = await root.query(
     'SELECT @@datadir AS datadir, @@tmpdir AS tmpdir, @@log_bin_basename AS binlog',
   )
-  const tmp = await mkdtemp(join(text(dirs?.tmpdir), 'zt-canary-'))
+  const tmp = mkdtempSync(join(text(dirs?.tmpdir), 'zt-canary-'))
+  const remove = () => rmSync(tmp, { recursive: true, force: true })
+  const forget = onExit(remove)
   const control = toHex(random(16))
   const places = new Set([text(dirs?.datadir), tmp, join(text(dirs?.binlog), '..')])
   const found: string[] = []
@@ -96,7 +99,8 @@ async function seekCanary(root: Connection, canary: string): Promise<Json> {
         if (path.startsWith(tmp)) controlFound = await holds(path, Buffer.from(control))
       }
   } finally {
-    await rm(tmp, { recursive: true, force: true })
+    forget()
+    remove()
   }
   return { places: [...places], files, control_found: controlFound, found }
 }
