@@ -26,10 +26,7 @@ export async function lastSigned(
   const { recordedNumber, confirmedNumber, confirmedSha256 } = status
   const spooled = state.spooled()
   const foreign = spooled.find(({ anchor }) => anchor.origin !== origin)
-  if (foreign)
-    throw new ZtError('BAD_INPUT', `${state.dir}: keeps anchors of log ${foreign.anchor.origin}`, {
-      hint: `name another state folder for ${origin}, or check --key`,
-    })
+  if (foreign) throw ofAnotherLog(state.dir, foreign, origin)
   const last = spooled.at(-1)
   const number = last?.anchor.number ?? 0
   if (number > recordedNumber)
@@ -54,6 +51,11 @@ export async function lastSigned(
   return last
 }
 
+const ofAnotherLog = (where: string, { anchor }: SignedAnchor, origin: string): ZtError =>
+  new ZtError('BAD_INPUT', `${where}: keeps anchors of log ${anchor.origin}`, {
+    hint: `name another state folder for ${origin}, or check --key`,
+  })
+
 /** An anchor that this disk lost, or never knew, back from the store. */
 async function adopt(
   number: number,
@@ -71,6 +73,8 @@ async function adopt(
       ? signed.sha256 === confirmedSha256
       : signed.anchor.origin === origin && signed.anchor.prev === confirmedSha256
   if (!known) throw forked(`${name}: the store holds another object than the database knows`)
+  // confirmed, so it is this database's: then it is the key at hand that belongs elsewhere
+  if (signed.anchor.origin !== origin) throw ofAnotherLog(worm.location, signed, origin)
   // what the database has not confirmed could be anybody's
   if (number !== confirmedNumber)
     openAnchor(signed.anchor, {
