@@ -1,5 +1,6 @@
 /** How the demo runs things: compiled binaries as a user would, whose answers are held against what must come. */
 import { ZtError } from '../../core/errors.ts'
+import { onExit } from '../cleanup.ts'
 import { childEnv } from '../shell.ts'
 
 export interface Narrator {
@@ -29,11 +30,16 @@ export async function run(command: string[], options: RunOptions = {}): Promise<
     stderr: 'pipe',
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   })
+  const forget = onExit(async () => {
+    child.kill()
+    await child.exited // so that it writes no more where the next clean-up removes
+  })
   const [stdout, stderr, code] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
     child.exited,
   ])
+  forget()
   return { code, stdout, stderr }
 }
 
