@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { type Bytes, equal, fromUtf8 } from '../../core/bytes.ts'
 import { ZtError } from '../../core/errors.ts'
 import { maxStateBytes, type PkiState, parsePkiState } from '../../core/pki_state.ts'
+import { onExit } from '../cleanup.ts'
 import { lockDir, makePrivateDir, readPrivateFile } from '../files.ts'
 import { authorityKeyPath, authorityPath } from './authorities.ts'
 import { certificateAt, type Draft, get } from './draft.ts'
@@ -147,8 +148,13 @@ export async function beginPki(
   const dir = resolve(folder)
   const isNew = !existsSync(dir)
   makePrivateDir(dir)
-  const release = lockDir(dir)
+  const dropEmpty = () => {
+    if (isNew && readdirSync(dir).length === 0) rmdirSync(dir) // a failed, dry or interrupted run leaves nothing
+  }
+  const forget = onExit(dropEmpty)
+  let release: () => void = () => undefined
   try {
+    release = lockDir(dir)
     recover(dir)
     const others = readdirSync(dir).filter(name => name !== '.lock')
     if (others.length > 0)
@@ -160,6 +166,7 @@ export async function beginPki(
     return await complete(draft, options.dryRun)
   } finally {
     release()
-    if (isNew && readdirSync(dir).length === 0) rmdirSync(dir) // a failed or dry run leaves nothing
+    forget()
+    dropEmpty()
   }
 }
