@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { tableDefinitions } from '../../sql/index.ts'
 import { blindPurpose, recordPurpose } from '../core/envelope/key_name.ts'
 import { ZtError } from '../core/errors.ts'
+import { lockDir, makePrivateDir } from '../edge/files.ts'
 import { openKms, resolveKmsKey } from '../edge/kms.ts'
 import { readPassphrase } from '../edge/prompt.ts'
 import { readTrust } from '../edge/trust.ts'
@@ -119,27 +120,41 @@ export interface TenantKeyFlags extends ClientFlags {
   pq?: boolean
 }
 
-/** Makes the tenant's data keys that are missing; one line for each purpose. */
+/** Makes the tenant's data keys that are missing; one line for each purpose. @throws LOCKED */
 export function tenantKey(flags: TenantKeyFlags, warn: Warn): Promise<string[]> {
-  return withClient(flags, warn, async ({ client, identity }) => {
-    const found = new Map<string, string[]>()
-    for (const purpose of flags.purpose ?? allPurposes())
-      found.set(purpose, await client.activeDataKeys(purpose))
-    const missing = [...found.values()].some(ids => ids.length === 0)
-    const issuer = flags.issuer ?? join('issuers', `${identity.tenant.label}-issuer.json`)
-    const prompt = `Passphrase of ${issuer}`
-    const seed = missing
-      ? readIssuerSeed(issuer, await readPassphrase({ file: flags.passphraseFile, prompt }), identity.tenant)
-      : undefined
+  return withClient(flags, warn, async opened => {
+    makePrivateDir(flags.receipts)
+    // two runs at once would each make a key of a purpose, and rows be found by one of the two alone
+    const release = lockDir(flags.receipts)
     try {
-      const lines: string[] = []
-      for (const [purpose, ids] of found)
-        lines.push(await ensureKey(client, purpose, ids, seed, flags.pq === true))
-      return lines
+      return await ensureKeys(opened, flags)
     } finally {
-      seed?.fill(0)
+      release()
     }
   })
+}
+
+async function ensureKeys(
+  { client, identity }: ReturnType<typeof openClientFiles>,
+  flags: TenantKeyFlags,
+): Promise<string[]> {
+  const found = new Map<string, string[]>()
+  for (const purpose of flags.purpose ?? allPurposes())
+    found.set(purpose, await client.activeDataKeys(purpose))
+  const missing = [...found.values()].some(ids => ids.length === 0)
+  const issuer = flags.issuer ?? join('issuers', `${identity.tenant.label}-issuer.json`)
+  const prompt = `Passphrase of ${issuer}`
+  const seed = missing
+    ? readIssuerSeed(issuer, await readPassphrase({ file: flags.passphraseFile, prompt }), identity.tenant)
+    : undefined
+  try {
+    const lines: string[] = []
+    for (const [purpose, ids] of found)
+      lines.push(await ensureKey(client, purpose, ids, seed, flags.pq === true))
+    return lines
+  } finally {
+    seed?.fill(0)
+  }
 }
 
 async function ensureKey(
