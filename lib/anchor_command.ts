@@ -94,12 +94,14 @@ async function now(options: Options): Promise<void> {
   const { gateText } = await import('./core/anchor_text.ts')
   const given = settings(options)
   becomeOwner(given.state)
-  say(`gate before: ${gateText((await anchorStanding(given)).gate)}`)
+  const before = await anchorStanding(given)
+  say(`gate before: ${gateText(before.gate, before.confirmedNumber)}`)
   report(await anchorNow(given, { onWarning }), given.worm, options.json)
-  const { gate } = await anchorStanding(given)
-  say(`gate after: ${gateText(gate)}`)
-  if (gate !== null)
-    throw new ZtError('REFUSED', `anchored, but the gate is still ${gateText(gate)}`, {
+  const after = await anchorStanding(given)
+  const gate = gateText(after.gate, after.confirmedNumber)
+  say(`gate after: ${gate}`)
+  if (after.gate !== null)
+    throw new ZtError('REFUSED', `anchored, but the gate is still ${gate}`, {
       hint: 'see that the event scheduler of the database runs and that its clock is right',
     })
 }

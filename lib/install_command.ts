@@ -3,9 +3,19 @@
 import { resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { dim, green, interactive, print, red, say, yellow } from './cli.ts'
+import { trailLines } from './core/anchor_text.ts'
 import { ZtError } from './core/errors.ts'
 import { checkHostPart } from './core/host_part.ts'
-import { formatPlan, isClean, type Plan, type Progress, pendingSteps, planJson } from './core/plan.ts'
+import {
+  driftLines,
+  formatPlan,
+  isClean,
+  type Plan,
+  type Progress,
+  pendingSteps,
+  planJson,
+  summarisePlan,
+} from './core/plan.ts'
 import { formatOptionFile } from './core/settings.ts'
 import {
   applyOrders,
@@ -32,6 +42,8 @@ export interface Flags {
   keepArchive?: boolean
   dryRun?: boolean
   json?: boolean
+  /** Each change of a plan, rather than their number. */
+  verbose?: boolean
 }
 
 const absolute = (path: string | undefined): string | undefined =>
@@ -60,16 +72,22 @@ function heading({ origin, serverVersion, from }: Installation): string {
   return `log ${origin} on MySQL ${serverVersion}, by the ${from === 'archive' ? 'archive' : 'record of the last installation'}`
 }
 
-function printPlan(plan: Plan): void {
-  for (const line of formatPlan(plan)) print(line.startsWith('  !') ? yellow(line) : line)
+function printPlan(plan: Plan, verbose = true): void {
+  for (const line of verbose ? formatPlan(plan) : summarisePlan(plan))
+    print(line.startsWith('  !') ? yellow(line) : line)
+}
+
+function tellPlan(plan: Plan, { verbose }: Flags): void {
+  printPlan(plan, verbose === true)
+  if (pendingSteps(plan).length === 0) print('nothing to do')
+  else if (verbose !== true) say('--verbose lists each change')
 }
 
 export async function runPlan(flags: Flags): Promise<void> {
   const planned = await planDatabase(installOptions(flags))
   if (flags.json) return print(JSON.stringify({ origin: planned.origin, ...planJson(planned.plan) }))
   say(heading(planned))
-  printPlan(planned.plan)
-  if (pendingSteps(planned.plan).length === 0) print('nothing to do')
+  tellPlan(planned.plan, flags)
 }
 
 /** Exit code 1, naming each item, where anything is not as it was installed. */
@@ -79,13 +97,14 @@ export async function runCheck(flags: Flags): Promise<void> {
   if (flags.json) print(JSON.stringify({ origin, clean, ...planJson(plan) }))
   else {
     printPlan(plan)
-    print(clean ? green('no drift') : red('drift: vm_oneclick apply puts right what it can'))
+    if (clean) print(green('no drift'))
+    for (const [label, text] of driftLines(plan)) print(red(`${label}: ${text}`))
   }
   process.exitCode = clean ? 0 : 1
 }
 
 export async function runStatus(flags: Flags): Promise<void> {
-  const { plan, places, ...status } = await statusOfDatabase(installOptions(flags))
+  const { plan, places, anchors, ...status } = await statusOfDatabase(installOptions(flags))
   const clean = isClean(plan)
   const pending = pendingSteps(plan).map(step => step.id)
   if (flags.json)
@@ -98,32 +117,35 @@ export async function runStatus(flags: Flags): Promise<void> {
         findings: plan.findings,
       }),
     )
-  print(`log          ${status.origin}`)
-  print(`server       ${status.serverName ?? 'not installed'}, MySQL ${status.serverVersion}`)
-  print(
-    `certificate  until ${status.serverNotAfter ?? 'unknown'}; CRL until ${status.crlNextUpdate ?? 'unknown'}`,
-  )
-  for (const [name, value] of Object.entries(status.trail ?? {}))
-    print(`${name.padEnd(20)} ${value ?? 'none'}`)
-  print(
-    clean
-      ? green('no drift')
-      : yellow(`drift: ${[...pending, ...plan.findings.map(f => f.item)].join(', ')}`),
-  )
-  if (plan.restart.length > 0) print(`restart needed: yes (${plan.restart.map(c => c.item).join(', ')})`)
+  const drift = driftLines(plan)
+  const lines: [string, string][] = [
+    ['log', status.origin],
+    ['server', `${status.serverName ?? 'not installed'}, MySQL ${status.serverVersion}`],
+    [
+      'certificate',
+      `until ${status.serverNotAfter ?? 'unknown'}; CRL until ${status.crlNextUpdate ?? 'unknown'}`,
+    ],
+    ...(anchors === null ? [] : trailLines(anchors, Date.now())),
+    ...(drift.some(([label]) => label === 'drift') ? [] : [['drift', green('none')] as [string, string]]),
+    ...drift.map(([label, text]): [string, string] => [label, yellow(text)]),
+  ]
+  for (const [label, text] of lines) print(`${label.padEnd(13)}${text}`)
 }
 
-async function confirm(plan: Plan): Promise<boolean> {
-  printPlan(plan)
-  if (!interactive() || !process.stdin.isTTY)
-    throw new ZtError('USAGE', 'there is no terminal to ask on', { hint: 'give --yes to apply the plan' })
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    return (await terminal.question('apply this? [y/N] ')).trim().toLowerCase() === 'y'
-  } finally {
-    terminal.close()
+const confirmation =
+  (verbose: boolean) =>
+  async (plan: Plan): Promise<boolean> => {
+    printPlan(plan, verbose)
+    if (!interactive() || !process.stdin.isTTY)
+      throw new ZtError('USAGE', 'there is no terminal to ask on', { hint: 'give --yes to apply the plan' })
+    const question = `apply this?${verbose ? '' : ' (--verbose lists each change)'} [y/N] `
+    const terminal = createInterface({ input: process.stdin, output: process.stderr })
+    try {
+      return (await terminal.question(question)).trim().toLowerCase() === 'y'
+    } finally {
+      terminal.close()
+    }
   }
-}
 
 const progress: Progress = {
   ended: (step, milliseconds) =>
@@ -132,7 +154,10 @@ const progress: Progress = {
     ),
 }
 
-const asking = (flags: Flags) => ({ progress, ...(flags.yes ? {} : { confirm }) })
+const asking = (flags: Flags) => ({
+  progress,
+  ...(flags.yes ? {} : { confirm: confirmation(flags.verbose === true) }),
+})
 
 export async function runApply(flags: Flags): Promise<void> {
   if (flags.dryRun) return await runPlan(flags)
@@ -146,8 +171,10 @@ export async function runApply(flags: Flags): Promise<void> {
     return print(JSON.stringify({ origin, done, restartNeeded, archiveRemoved, ...planJson(plan) }))
   if (applied.from === 'record') say('no archive at hand: went by the record of the last installation')
   printPlan({ ...plan, steps: [] })
-  print(done.length === 0 ? 'nothing to do' : `applied: ${done.join(', ')}`)
+  const idle = done.length === 0
+  if (!idle) print(`applied: ${done.join(', ')}`)
   print(`restart needed: ${restartNeeded ? 'yes' : 'no'}`)
+  if (idle) print(restartNeeded ? 'nothing to do but to restart mysqld' : 'nothing to do')
   if (archiveRemoved) say('the archive was removed: it held the key of the server')
 }
 
@@ -156,9 +183,7 @@ export async function runOrders(files: string[], flags: Flags): Promise<void> {
   if (flags.dryRun) {
     const plan = await planOrders(options)
     if (flags.json) return print(JSON.stringify(planJson(plan)))
-    printPlan(plan)
-    if (pendingSteps(plan).length === 0) print('nothing to do')
-    return
+    return tellPlan(plan, flags)
   }
   const { done, plan } = await applyOrders(options)
   if (flags.json) return print(JSON.stringify({ done, ...planJson(plan) }))

@@ -28,8 +28,11 @@ const common = (cmd: Command): Command =>
     .option('--anchor-user <name>', "the system's user that anchor_head runs as (default: anchor)")
     .option('--json', 'print JSON')
 
+const details = (cmd: Command): Command =>
+  cmd.option('--verbose', 'list each change of the plan, not only their number')
+
 const asks = (cmd: Command): Command =>
-  cmd.option('--yes', 'apply without asking').option('--dry-run', 'plan only')
+  details(cmd).option('--yes', 'apply without asking').option('--dry-run', 'plan only')
 
 function main(): Command {
   const root = command('vm_oneclick', 'Make a MySQL server zero-trust, and keep it so.', [
@@ -42,7 +45,7 @@ function main(): Command {
     .description('plan, ask, apply (the default)')
     .option('--keep-archive', 'leave the archive where it is')
     .action(async (flags: Flags) => (await load()).runApply(flags))
-  common(root.command('plan'))
+  details(common(root.command('plan')))
     .description('say what apply would change')
     .action(async (flags: Flags) => (await load()).runPlan(flags))
   common(root.command('check'))

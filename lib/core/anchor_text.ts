@@ -20,23 +20,42 @@ const gates: Record<string, string> = {
   '45G03': 'the clock of the database went backwards',
 }
 
-export const gateText = (gate: string | null): string =>
-  gate === null ? 'open' : `closed (${gate}): ${gates[gate] ?? 'writes are refused'}`
+/** @param confirmedNumber of the last anchor that the store accepted, 0 before the first */
+export function gateText(gate: string | null, confirmedNumber: number): string {
+  if (gate === null) return 'open'
+  const why =
+    gate === '45G02' && confirmedNumber === 0
+      ? 'no anchor yet: run anchor_head now'
+      : (gates[gate] ?? 'writes are refused')
+  return `closed (${gate}): ${why}`
+}
 
 function age(time: string | null, now: number): string {
   if (time === null) return 'never'
   return `${Math.round((now - Date.parse(time)) / 1000)} s ago`
 }
 
+/** What the database says of its anchors, by label. @param now milliseconds since 1970 */
+export function trailLines(standing: Omit<StandingText, 'outstanding'>, now: number): [string, string][] {
+  const { recordedNumber, recordedSize, confirmedNumber, confirmedAt, pending, oldestPendingAt } = standing
+  return [
+    ...(recordedNumber === 0
+      ? ([['anchors', 'none yet']] as [string, string][])
+      : ([
+          ['recorded', `anchor ${recordedNumber}, ${recordedSize} events`],
+          [
+            'confirmed',
+            confirmedNumber === 0 ? 'none yet' : `anchor ${confirmedNumber}, ${age(confirmedAt, now)}`,
+          ],
+        ] as [string, string][])),
+    ['waiting', `${pending} events${pending > 0 ? `, the oldest queued ${age(oldestPendingAt, now)}` : ''}`],
+    ['gate', gateText(standing.gate, confirmedNumber)],
+  ]
+}
+
 /** @param now milliseconds since 1970 */
 export function standingText(standing: StandingText, now: number): string {
-  const { recordedNumber, recordedSize, confirmedNumber, confirmedAt, pending, oldestPendingAt } = standing
-  const lines = [
-    `recorded   anchor ${recordedNumber}, ${recordedSize} events`,
-    `confirmed  anchor ${confirmedNumber}, ${age(confirmedAt, now)}`,
-    `waiting    ${pending} events${pending > 0 ? `, the oldest queued ${age(oldestPendingAt, now)}` : ''}`,
-    `gate       ${gateText(standing.gate)}`,
-  ]
+  const lines = trailLines(standing, now).map(([label, text]) => `${label.padEnd(11)}${text}`)
   if (standing.outstanding.length > 0)
     lines.push(`spool      anchor ${standing.outstanding.join(', ')} signed and not confirmed`)
   const { store } = standing

@@ -63,6 +63,49 @@ export function formatPlan(plan: Plan): string[] {
   return lines
 }
 
+const kindOf = (item: string): string => {
+  if (item.startsWith('/')) return 'file'
+  const [word = item, ...rest] = item.split(' ')
+  return rest.length === 0 ? 'setting' : word.replace(/s$/, '')
+}
+
+const counted = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`
+
+/** `63 changes: 12 migrations, 24 procedures, …`; the kinds only where there are several. */
+function countsOf(changes: Change[]): string {
+  const kinds = Map.groupBy(changes, change => kindOf(change.item))
+  const total = counted(changes.length, 'change')
+  return kinds.size < 2
+    ? total
+    : `${total}: ${[...kinds].map(([kind, { length }]) => counted(length, kind)).join(', ')}`
+}
+
+/** The plan as one line a step; what a person must look at is shown whole. */
+export function summarisePlan(plan: Plan): string[] {
+  const { findings, restart } = plan
+  const lines = pendingSteps(plan).map(step => `${step.id}: ${step.description} (${countsOf(step.changes)})`)
+  if (restart.length > 0)
+    lines.push(
+      `restart: settings that mysqld takes up when it starts again (${counted(restart.length, 'setting')})`,
+    )
+  return [...lines, ...formatPlan({ steps: [], restart: [], findings })]
+}
+
+/** What is not as installed and what is left to do, with a label; nothing where all is as installed. */
+export function driftLines(plan: Plan): [label: string, text: string][] {
+  const { findings, restart } = plan
+  const pending = pendingSteps(plan).map(step => step.id)
+  const lines: [string, string][] = []
+  if (pending.length > 0) lines.push(['drift', `${pending.join(', ')}: vm_oneclick apply puts it right`])
+  if (findings.length > 0) {
+    const items = findings.map(finding => finding.item).join(', ')
+    lines.push(['drift', `${items}: look at it, as vm_oneclick apply does not change it`])
+  }
+  if (restart.length > 0)
+    lines.push(['to do', `restart mysqld, so that it takes up ${counted(restart.length, 'setting')}`])
+  return lines
+}
+
 /** The plan as data, for --json. */
 export function planJson(plan: Plan) {
   return {

@@ -70,6 +70,21 @@ function one(rows: Row[][], what: string): Row {
   return row
 }
 
+/** A row of anchor_status(). @throws MYSQL */
+export function anchorStatusOf(row: Row): AnchorStatus {
+  const what = 'anchor_status'
+  return {
+    recordedNumber: count(row, 'recorded_number', what),
+    recordedSize: count(row, 'recorded_size', what),
+    confirmedNumber: count(row, 'confirmed_number', what),
+    confirmedSha256: toHex(hash(row, 'confirmed_sha256', what)),
+    confirmedAt: orNull(row, 'confirmed_at', () => text(row, 'confirmed_at', what)),
+    oldestPendingAt: orNull(row, 'oldest_pending_at', () => text(row, 'oldest_pending_at', what)),
+    pending: count(row, 'pending', what),
+    gate: orNull(row, 'gate', () => text(row, 'gate', what)),
+  }
+}
+
 export function anchorDatabase(connection: Connection, database = 'securedb'): AnchorDatabase {
   const call = (procedure: string, params: Parameters<Connection['call']>[1] = []) =>
     connection.call(`${database}.${procedure}`, params)
@@ -78,18 +93,7 @@ export function anchorDatabase(connection: Connection, database = 'securedb'): A
       await call('seal_due')
     },
     async status() {
-      const what = 'anchor_status'
-      const row = one(await call(what), what)
-      return {
-        recordedNumber: count(row, 'recorded_number', what),
-        recordedSize: count(row, 'recorded_size', what),
-        confirmedNumber: count(row, 'confirmed_number', what),
-        confirmedSha256: toHex(hash(row, 'confirmed_sha256', what)),
-        confirmedAt: orNull(row, 'confirmed_at', () => text(row, 'confirmed_at', what)),
-        oldestPendingAt: orNull(row, 'oldest_pending_at', () => text(row, 'oldest_pending_at', what)),
-        pending: count(row, 'pending', what),
-        gate: orNull(row, 'gate', () => text(row, 'gate', what)),
-      }
+      return anchorStatusOf(one(await call('anchor_status'), 'anchor_status'))
     },
     async fingerprint() {
       const what = 'schema_snapshot'

@@ -6,6 +6,7 @@ import { ZtError } from '../core/errors.ts'
 import { applyPlan, type Plan, type Progress, pendingSteps } from '../core/plan.ts'
 import { readSignedOrder } from '../core/server_archive.ts'
 import type { Value } from '../core/tables.ts'
+import { type AnchorStatus, anchorStatusOf } from './anchor_database.ts'
 import { fileError, lockDir, readRegularFile } from './files.ts'
 import { ordersStep } from './install/orders.ts'
 import { planTarget } from './install/plan.ts'
@@ -68,6 +69,8 @@ export interface Status extends Installation {
   crlNextUpdate: string | null
   /** One row of anchor_status() (SPEC §5.4), bytes in hex; null before the first installation. */
   trail: Record<string, string | number | bigint | null> | null
+  /** The same, read strictly. */
+  anchors: AnchorStatus | null
 }
 
 const plain = (value: Value): string | number | bigint | null =>
@@ -89,6 +92,7 @@ export const statusOfDatabase = (options: InstallOptions): Promise<Status> =>
         row === undefined
           ? null
           : Object.fromEntries(Object.entries(row).map(([name, v]) => [name, plain(v)])),
+      anchors: row === undefined ? null : anchorStatusOf(row),
     }
   })
 

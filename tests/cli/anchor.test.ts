@@ -147,14 +147,12 @@ describe('anchor_head', () => {
   test('opens the gate of a new database, and says so', async () => {
     const before = await ended(start(['status', ...places()]))
     expect(before.code).toBe(1)
-    expect(before.stdout).toContain('confirmed  anchor 0, never')
-    expect(before.stdout).toContain(
-      'gate       closed (45G02): the last anchor that the store accepted is too old',
-    )
+    expect(before.stdout).toContain('anchors    none yet\n')
+    expect(before.stdout).toContain('gate       closed (45G02): no anchor yet: run anchor_head now\n')
     expect(before.stderr).toContain('hint: run anchor_head now')
     const now = await run('now')
     expect(now.stderr).toBe(
-      'gate before: closed (45G02): the last anchor that the store accepted is too old\ngate after: open\n',
+      'gate before: closed (45G02): no anchor yet: run anchor_head now\ngate after: open\n',
     )
     expect(now.stdout).toMatch(
       /^anchor 1: \d+ events, head [0-9a-f]{64}, anchor-0000000001\.json stored in \S+\/worm\n$/,

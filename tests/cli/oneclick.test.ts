@@ -103,7 +103,7 @@ describe('an installation', () => {
       'the archive was removed: it held the key of the server\n',
       0,
     ])
-    expect(outcome.stdout).toContain('nothing to do\nrestart needed: yes\n')
+    expect(outcome.stdout).toEndWith('restart needed: yes\nnothing to do but to restart mysqld\n')
     expect(outcome.stdout).toContain('tls_certificates_enforced_validation: OFF → ON')
     expect(existsSync(archive)).toBe(false)
   })
@@ -132,6 +132,8 @@ describe('an installation', () => {
     const before = await oneclick(['check', ...options()])
     expect(before.code).toBe(1)
     expect(before.stdout).toContain('restart: settings that mysqld takes up when it starts again')
+    expect(before.stdout).toMatch(/\nto do: restart mysqld, so that it takes up \d+ settings\n$/)
+    expect(before.stdout).not.toContain('drift') // nothing that apply could put right
     await server.restart({ config: readFileSync(join(host.confDir, 'zero-trust.cnf'), 'utf8') })
     const after = await oneclick(['check', ...options()])
     expect([after.stdout, after.stderr, after.code]).toEqual(['no drift\n', '', 0])
@@ -139,7 +141,7 @@ describe('an installation', () => {
 
   test('changes nothing when run again by the command that made it', async () => {
     const outcome = await oneclick(['--yes', ...options()], { PKI_TAR: archive })
-    expect([outcome.stdout, outcome.code]).toEqual(['nothing to do\nrestart needed: no\n', 0])
+    expect([outcome.stdout, outcome.code]).toEqual(['restart needed: no\nnothing to do\n', 0])
     const wrong = await oneclick(['--yes', '--pki-tar', archive, ...options()])
     expect(wrong.code).toBe(3) // a name that was typed is not a leftover of the environment
     expect(wrong.stderr).toContain('no such file')
@@ -200,6 +202,13 @@ describe('an installation', () => {
       restart: false,
       trail: { recorded_number: 0 },
     })
+    const told = (await oneclick(['status', ...options()])).stdout.trimEnd().split('\n')
+    expect(told.map(line => line.slice(0, 13))).toEqual(
+      ['log', 'server', 'certificate', 'anchors', 'waiting', 'gate', 'drift'].map(label => label.padEnd(13)),
+    )
+    expect(told).toContain('anchors      none yet')
+    expect(told).toContain('gate         closed (45G02): no anchor yet: run anchor_head now')
+    expect(told).toContain('drift        none')
   })
 })
 

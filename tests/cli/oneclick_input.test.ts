@@ -208,6 +208,9 @@ describe('an archive is refused', () => {
 })
 
 describe('an installation is refused', () => {
+  test('without a server, before an archive is asked for', () =>
+    refuses({ socket: host.at('no.sock') }, 'UNREACHABLE', host.at('no.sock')))
+
   test('without a server', () =>
     refuses({ pkiTar: archive, socket: host.at('no.sock') }, 'UNREACHABLE', host.at('no.sock')))
 
@@ -256,10 +259,28 @@ describe('an installation is refused', () => {
     const { code, stdout, stderr } = await oneclick(args)
     expect(code).toBe(2)
     expect(stdout).toContain('accounts: tie each account to its certificate') // what it would have asked about
+    expect(stdout.split('\n').length).toBeLessThan(20)
     expect(stderr).toBe(
       'vm_oneclick: error: there is no terminal to ask on\nhint: give --yes to apply the plan\n',
     )
     expect([host.tlsDir, host.anchorDir].filter(path => existsSync(path))).toEqual([])
+  })
+
+  test('and a plan is short: a line a step, each change only where that is asked for', async () => {
+    const args = ['plan', '--socket', server.socket, ...inHost(host), '--pki-tar', archive]
+    const short = await oneclick(args)
+    const long = await oneclick([...args, '--verbose'])
+    const json = await oneclick([...args, '--json'])
+    expect([short.code, long.code, json.code]).toEqual([0, 0, 0])
+    const ids = (JSON.parse(json.stdout) as { steps: { id: string }[] }).steps.map(step => step.id)
+    const lines = short.stdout.trimEnd().split('\n')
+    expect(lines.map(line => line.slice(0, line.indexOf(':')))).toEqual([...ids, 'restart'])
+    expect(lines.find(line => line.startsWith('schema: '))).toMatch(
+      /\(\d+ changes: .*\d+ migrations, .*\d+ procedures/,
+    )
+    expect(short.stderr).toEndWith('--verbose lists each change\n')
+    expect(long.stdout).toContain('\n  + procedure app_erase_user: ')
+    expect(long.stderr).not.toContain('--verbose')
   })
 
   test('while another run is at work', async () => {

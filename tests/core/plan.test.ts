@@ -7,11 +7,13 @@ import { formatInstallRecord, parseInstallRecord, passwordDigest } from '../../l
 import {
   applyPlan,
   type Change,
+  driftLines,
   formatPlan,
   isClean,
   type Plan,
   pendingSteps,
   type Step,
+  summarisePlan,
 } from '../../lib/core/plan.ts'
 
 const step = (
@@ -47,6 +49,41 @@ describe('a plan', () => {
       '  ! account: is unknown',
     ])
     expect(pendingSteps(shown).map(each => each.id)).toEqual(['one'])
+  })
+
+  test('in short has one line a step with the numbers of changes, and all that a person must look at', () => {
+    const added = (item: string): Change => ({ item, before: null, after: 'x' })
+    const shown = plan(
+      step('one', () => undefined, [
+        ...['/etc/a', '/etc/b', 'tls_version', "grant to 'app'@'::1'", 'tenants 1f (x.json)'].map(added),
+      ]),
+      step('two', () => undefined, ['procedure a', 'procedure b'].map(added)),
+      step('three', () => undefined, []),
+    )
+    shown.findings.push({ item: 'account', detail: 'is unknown' })
+    shown.restart.push(added('bind_address'))
+    expect(summarisePlan(shown)).toEqual([
+      'one: do one (5 changes: 2 files, 1 setting, 1 grant, 1 tenant)',
+      'two: do two (2 changes)',
+      'restart: settings that mysqld takes up when it starts again (1 setting)',
+      'look at: what this program does not change',
+      '  ! account: is unknown',
+    ])
+  })
+
+  test('says whose turn it is: of apply, of a person, of mysqld', () => {
+    const nothing = plan(step('x', () => undefined, []))
+    expect(driftLines(nothing)).toEqual([])
+    const restart = [{ item: 'x', before: 'a', after: 'b' }]
+    expect(driftLines({ ...nothing, restart })).toEqual([
+      ['to do', 'restart mysqld, so that it takes up 1 setting'],
+    ])
+    const findings = [{ item: 'account', detail: 'is unknown' }]
+    expect(driftLines({ ...plan(step('tls', () => undefined)), findings, restart })).toEqual([
+      ['drift', 'tls: vm_oneclick apply puts it right'],
+      ['drift', 'account: look at it, as vm_oneclick apply does not change it'],
+      ['to do', 'restart mysqld, so that it takes up 1 setting'],
+    ])
   })
 
   test('is clean only without steps, findings and restarts', () => {

@@ -134,31 +134,31 @@ function placeOf(
 }
 
 /**
- * Reads and judges archive and record, then opens the server: whatever is wrong is said before anything is changed.
+ * Opens the server, then reads and judges archive and record: whatever is wrong is said before anything is changed.
  * The caller closes `connection`.
  */
 export async function openTarget(
   options: InstallOptions,
   definitions: Iterable<TableDefinition>,
 ): Promise<Target> {
-  const confDir = checkPath(options.confDir, 'folder of option files')
-  const record = readRecord({ confDir })
-  const material = await readMaterial(options, record, definitions)
-  if (material === null && record === null)
-    throw new ZtError('NOT_FOUND', 'nothing is installed here, and no archive is given', {
-      hint: 'give pki_server.tar.gz with --pki-tar or PKI_TAR',
-    })
-  const hostPart = checkHostPart(options.hostPart ?? record?.hostPart ?? installDefaults.hostPart)
-  const anchorUser = options.anchorUser ?? record?.anchorUser ?? installDefaults.anchorUser
-  const places = {
-    confDir,
-    tlsDir: placeOf(options.tlsDir, record?.tlsDir, 'tlsDir', material),
-    anchorDir: placeOf(options.anchorDir, record?.anchorDir, 'anchorDir', material),
-  }
-  for (const folder of Object.values(places)) refuseSharedParent(folder)
-  const anchor = await userOwner(anchorUser)
   const connection = await openRoot(options.socket)
   try {
+    const confDir = checkPath(options.confDir, 'folder of option files')
+    const record = readRecord({ confDir })
+    const material = await readMaterial(options, record, definitions)
+    if (material === null && record === null)
+      throw new ZtError('NOT_FOUND', 'nothing is installed here, and no archive is given', {
+        hint: 'give pki_server.tar.gz with --pki-tar or PKI_TAR',
+      })
+    const hostPart = checkHostPart(options.hostPart ?? record?.hostPart ?? installDefaults.hostPart)
+    const anchorUser = options.anchorUser ?? record?.anchorUser ?? installDefaults.anchorUser
+    const places = {
+      confDir,
+      tlsDir: placeOf(options.tlsDir, record?.tlsDir, 'tlsDir', material),
+      anchorDir: placeOf(options.anchorDir, record?.anchorDir, 'anchorDir', material),
+    }
+    for (const folder of Object.values(places)) refuseSharedParent(folder)
+    const anchor = await userOwner(anchorUser)
     const serverVersion = await refuseOtherServers(connection)
     const databases = await refuseOtherDatabases(connection)
     const installedOrigin = await readOrigin(connection, databases)
