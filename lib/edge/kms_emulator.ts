@@ -75,7 +75,7 @@ function bind(server: Server, port: number): Promise<number> {
       if (error === null) return resolve(bound)
       reject(
         new ZtError('IO', `kms emulator: cannot listen on 127.0.0.1:${port}: ${reason(error)}`, {
-          hint: 'choose another port, or 0 for any free one',
+          hint: `${/EADDRINUSE/.test(reason(error)) ? 'another emulator may be running there: ' : ''}choose another port, or 0 for any free one`,
           cause: error,
         }),
       )

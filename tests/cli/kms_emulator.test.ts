@@ -257,7 +257,10 @@ describe('the state file', () => {
   test('a port that is taken is reported as such', async () => {
     const first = await startTestKms()
     const port = Number(first.emulator.endpoint.split(':')[1])
-    expect(startKmsEmulator({ stateFile: first.stateFile, port })).rejects.toMatchObject({ code: 'IO' })
+    await expect(startKmsEmulator({ stateFile: first.stateFile, port })).rejects.toMatchObject({
+      code: 'IO',
+      hint: expect.stringContaining('another emulator may be running there'),
+    })
     await first.stop()
   })
 })
