@@ -201,10 +201,14 @@ export async function runInit(options: Options): Promise<void> {
   })
   tell(dir, outcome, options)
   if (options.dryRun === true || options.json === true) return
+  const { state } = outcome
   say('next:')
   say(`  copy ${dir}/pki_server.tar.gz to the database host: sudo PKI_TAR=pki_server.tar.gz ./vm_oneclick`)
+  say(`  unpack ${dir}/pki_probes.tar.gz on that host in ${state.probesDir}, for proof_suite`)
+  if (options.serverName === undefined)
+    say(`  without --server-name the server is ${state.host}:${state.port}, for trials on one machine`)
   say(`  hand ${dir}/clients/ to the applications and ${dir}/trust/ to the auditors, with the pin of the CA:`)
-  say(`  ${outcome.state.authorities[0]?.sha256 ?? ''}`)
+  say(`  ${state.authorities[0]?.sha256 ?? ''}`)
 }
 
 export function runList(options: GlobalOptions & { all?: boolean; check?: boolean }): void {

@@ -59,6 +59,12 @@ describe('without a subcommand', () => {
     expect(existsSync(join(dir, '.lock'))).toBe(false)
   })
 
+  test('it says where each part goes', () => {
+    expect(made.err).toContain('unpack ')
+    expect(made.err).toContain('/pki_probes.tar.gz on that host in /etc/ztmysql/probes')
+    expect(made.err).not.toContain('without --server-name')
+  })
+
   test('it says no secret', () => {
     const said = made.out + made.err
     const secrets = readPki(dir).accounts.flatMap(a => (a.password === null ? [] : [a.password]))
@@ -271,7 +277,11 @@ test('a TLS 1.3 handshake with both certificates stands, until the client is rev
 test('compiled, it does the same in an empty folder', async () => {
   const program = [await binary('outside_pki')]
   const passed = ['--passphrase-file', at('pass.txt')]
-  expect((await cli.run(['--dir', at('compiled'), ...passed], program)).code).toBe(0)
+  const made = await cli.run(['--dir', at('compiled'), ...passed], program)
+  expect([made.code, made.err]).toEqual([
+    0,
+    expect.stringContaining('without --server-name the server is 127.0.0.1:3306, for trials on one machine'),
+  ])
   expect((await cli.run(['probes', '--dir', at('compiled'), ...passed], program)).code).toBe(0)
   expect((await cli.run(['list', '--dir', at('compiled')], program)).out).toContain('trust    serial 2\n')
   const trust = readTrust(join(at('compiled'), 'trust'))
