@@ -46,9 +46,27 @@ export const yellow = paint(33)
 export const bold = paint(1)
 export const dim = paint(2)
 
+/** `--trust <dir>`, TRUST_DIR: `--trust DIR or TRUST_DIR: what the help says of it`. */
+const optionText = ({ flags, envVar, description }: Option): string =>
+  `${flags.replace(/<(.*)>/, (_, name: string) => name.toUpperCase())}${envVar === undefined ? '' : ` or ${envVar}`}: ${description}`
+
+/** A command that says of a missing option what it is and how else it can be given. */
+class EntryCommand extends Command {
+  override createCommand(name?: string): Command {
+    return new EntryCommand(name)
+  }
+
+  /** Called by commander, whose types leave it out. */
+  missingMandatoryOptionValue(option: Option): never {
+    throw new ZtError('USAGE', `missing ${optionText(option)}`, { hint: `${rootName(this)} --help` })
+  }
+}
+
+const rootName = (cmd: Command): string => (cmd.parent ? `${rootName(cmd.parent)} ${cmd.name()}` : cmd.name())
+
 /** A root command with the conventions every entry shares. */
 export function command(name: string, summary: string, examples: string[] = []): Command {
-  const cmd = new Command(name)
+  const cmd = new EntryCommand(name)
     .description(summary)
     .version(`${name} ${version} (${commit})`, '--version', 'print version and commit')
     .helpOption('-h, --help', 'print help')

@@ -42,7 +42,11 @@ function main(): Command {
   )
   source(cmd.command('verify', { isDefault: true }))
     .description('judge a trail (the default)')
-    .addOption(new Option('--trust <dir>', 'trust folder').env('TRUST_DIR').makeOptionMandatory())
+    .addOption(
+      new Option('--trust <dir>', 'the trust folder that outside_pki made')
+        .env('TRUST_DIR')
+        .makeOptionMandatory(),
+    )
     .addOption(
       new Option('--anchors <dir>', "your own copy of the WORM store's anchors")
         .env('ANCHORS_DIR')

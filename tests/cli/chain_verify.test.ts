@@ -390,6 +390,18 @@ describe('who may not, and what is wrong', () => {
     expect([answer.code, /hint: close it: chmod 0?600 loose\.cnf/.test(answer.stderr)]).toEqual([3, true])
   })
 
+  test('a folder that is not named: what it is, and how else to name it', async () => {
+    const { code, stderr } = await run(...bySocket())
+    expect([code, stderr]).toEqual([
+      2,
+      'chain_verify: error: missing --trust DIR or TRUST_DIR: the trust folder that outside_pki made\nhint: chain_verify verify --help\n',
+    ])
+    const anchors = await run('--trust', a.live.at('pki', 'trust'), ...bySocket())
+    expect(anchors.stderr).toContain(
+      "missing --anchors DIR or ANCHORS_DIR: your own copy of the WORM store's anchors\n",
+    )
+  })
+
   test('a command line that says too little or too much', async () => {
     for (const args of [
       [...bySocket()],
