@@ -1,4 +1,5 @@
 /** The proof suite's command line. */
+import { resolve } from 'node:path'
 import { type Command, Option, print, say, wholeNumber } from './cli.ts'
 import { ZtError } from './core/errors.ts'
 import { commit, version } from './version.ts'
@@ -67,7 +68,9 @@ async function collect(flags: CollectFlags): Promise<void> {
     tool: `proof_suite ${version}`,
     commit,
     ...(flags.socket === undefined ? {} : { socket: flags.socket }),
-    ...(confDir === undefined || tlsDir === undefined ? {} : { install: { confDir, tlsDir, bindAddress } }),
+    ...(confDir === undefined || tlsDir === undefined
+      ? {}
+      : { install: { confDir: resolve(confDir), tlsDir: resolve(tlsDir), bindAddress } }),
     ...(flags.canary === undefined ? {} : { canary: await canaryIn(flags.canary) }),
     ...checkNonce(flags.nonce),
     ...(flags.worm === undefined ? {} : { wormDir: flags.worm }),
@@ -118,9 +121,15 @@ export function addVerify(cmd: Command): void {
   cmd
     .command('verify <bundle>')
     .description('judge a bundle anew, offline')
-    .addOption(new Option('--trust <dir>', 'your trust folder').env('TRUST_DIR').makeOptionMandatory())
     .addOption(
-      new Option('--anchors <dir>', 'your own copy of the anchors').env('ANCHORS_DIR').makeOptionMandatory(),
+      new Option('--trust <dir>', 'the trust folder that outside_pki made')
+        .env('TRUST_DIR')
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--anchors <dir>', "your own copy of the WORM store's anchors")
+        .env('ANCHORS_DIR')
+        .makeOptionMandatory(),
     )
     .option('--ca-sha256 <hex>', 'pin of the CA certificate')
     .option('--nonce <hex>', 'the nonce that you asked for')
