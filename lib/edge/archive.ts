@@ -1,6 +1,7 @@
 /** Archives whose bytes depend on their content alone: gzip'd ustar of regular files, sorted, owner 0, mtime 0. */
+import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
-import { gunzip, gzip } from 'node:zlib'
+import { createGunzip, gzip } from 'node:zlib'
 import { extract, pack } from 'tar-stream'
 import type { Bytes } from '../core/bytes.ts'
 import { reason, ZtError } from '../core/errors.ts'
@@ -29,10 +30,14 @@ const namePattern = /^(?:[A-Za-z0-9_][A-Za-z0-9._-]*\/){0,4}[A-Za-z0-9_][A-Za-z0
 const maxRatio = 20
 const freeBytes = 4 << 20
 const maxEntries = 20_000
+const feedBytes = 1 << 18
+/** Two blocks of zeros, with which a tar archive ends. */
+const endBytes = 1024
 
 /**
  * The files of an archive, by name. Its names and sizes are a stranger's: only regular files under plain relative
- * names that `allows` knows are taken, none twice, and no more than `maxBytes` after decompression.
+ * names that `allows` knows are taken, none twice, and no more than `maxBytes` after decompression. It is read as it
+ * unfolds, so that nothing is unpacked behind the first entry that is refused.
  * @throws BAD_FORMAT
  */
 export async function unpackArchive(
@@ -41,51 +46,84 @@ export async function unpackArchive(
   maxBytes: number,
   allows: (name: string) => boolean = () => true,
 ): Promise<Map<string, Bytes>> {
-  const most = Math.min(maxBytes, Math.max(freeBytes, zipped.length * maxRatio))
   const bad = (why: string, cause?: unknown) =>
     new ZtError('BAD_FORMAT', `${what}: ${why}`, { hint: 'it may be cut or damaged: copy it again', cause })
-  let tar: Buffer
+  const most = Math.min(maxBytes, Math.max(freeBytes, zipped.length * maxRatio))
+  const tar = new TarReader(most, allows, bad)
+  let size = 0
+  let end: Bytes = new Uint8Array(0)
   try {
-    tar = await promisify(gunzip)(zipped, { maxOutputLength: most })
+    const unzipped = Readable.from(pieces(zipped)).pipe(createGunzip())
+    // pipe() hands on no error; the source has none, as it is in memory
+    for await (const chunk of unzipped as AsyncIterable<Bytes>) {
+      size += chunk.length
+      if (size > most) throw bad(`not a gzip archive of at most ${most} bytes`)
+      end = new Uint8Array(Buffer.concat([end, chunk.subarray(-endBytes)]).subarray(-endBytes))
+      await tar.write(chunk)
+    }
   } catch (thrown) {
-    throw bad(`not a gzip archive of at most ${most} bytes`, thrown)
+    throw thrown instanceof ZtError ? thrown : bad(`not a gzip archive of at most ${most} bytes`, thrown)
   }
   // tar-stream takes an archive that ends early for a short one
-  if (tar.length % 512 !== 0 || tar.length < 1024 || tar.subarray(-1024).some(byte => byte !== 0))
+  if (size % 512 !== 0 || size < endBytes || end.some(byte => byte !== 0))
     throw bad('does not end as a tar archive does')
-  return await readTar(tar, allows, bad)
+  return tar.end()
 }
 
-async function readTar(
-  tar: Buffer,
-  allows: (name: string) => boolean,
-  bad: (why: string, cause?: unknown) => ZtError,
-): Promise<Map<string, Bytes>> {
-  const files = new Map<string, Bytes>()
-  const reader = extract()
-  const done = new Promise<void>((resolve, reject) => {
-    reader.on('entry', ({ name, type }, stream, next) => {
-      if (type !== 'file' || !namePattern.test(name) || files.has(name)) {
-        reject(bad('holds something else than regular files with plain names'))
-        return
-      }
-      if (!allows(name) || files.size === maxEntries) {
-        reject(bad(`${name} does not belong in it`))
-        return
-      }
-      const chunks: Bytes[] = []
-      stream.on('data', chunk => {
-        if (chunk instanceof Uint8Array) chunks.push(chunk)
+function* pieces(bytes: Bytes): Generator<Bytes> {
+  for (let start = 0; start < bytes.length; start += feedBytes) yield bytes.subarray(start, start + feedBytes)
+}
+
+/** Takes a tar archive piece by piece. */
+class TarReader {
+  readonly #files = new Map<string, Bytes>()
+  readonly #reader = extract()
+  readonly #done: Promise<void>
+  #failed: unknown
+
+  constructor(
+    most: number,
+    allows: (name: string) => boolean,
+    bad: (why: string, cause?: unknown) => ZtError,
+  ) {
+    const files = this.#files
+    this.#done = new Promise((resolve, reject) => {
+      this.#reader.on('entry', ({ name, type, size = 0 }, stream, next) => {
+        if (type !== 'file' || !namePattern.test(name) || files.has(name))
+          return reject(bad('holds something else than regular files with plain names'))
+        if (!allows(name) || files.size === maxEntries || size > most)
+          return reject(bad(`${name} does not belong in it`))
+        const bytes = new Uint8Array(size)
+        let filled = 0
+        stream.on('data', chunk => {
+          if (!(chunk instanceof Uint8Array)) return
+          bytes.set(chunk, filled)
+          filled += chunk.length
+        })
+        stream.on('end', () => {
+          files.set(name, bytes)
+          next()
+        })
       })
-      stream.on('end', () => {
-        files.set(name, new Uint8Array(Buffer.concat(chunks)))
-        next()
-      })
+      this.#reader.on('finish', resolve)
+      this.#reader.on('error', thrown => reject(bad(reason(thrown), thrown)))
     })
-    reader.on('finish', resolve)
-    reader.on('error', thrown => reject(bad(reason(thrown), thrown)))
-  })
-  reader.end(tar)
-  await done
-  return files
+    this.#done.catch(thrown => {
+      this.#failed = thrown
+    })
+  }
+
+  /** @throws once an entry was refused */
+  async write(chunk: Bytes): Promise<void> {
+    const reader = this.#reader
+    if (!reader.write(Buffer.from(chunk)))
+      await Promise.race([new Promise<void>(resolve => reader.once('drain', () => resolve())), this.#done])
+    if (this.#failed !== undefined) throw this.#failed
+  }
+
+  async end(): Promise<Map<string, Bytes>> {
+    this.#reader.end(Buffer.alloc(0))
+    await this.#done
+    return this.#files
+  }
 }

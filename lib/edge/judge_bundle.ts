@@ -12,6 +12,8 @@ import { readAnchors } from './verify.ts'
 // whoever made the bundle chose its size: these bound what a hostile one can take
 const packedMaxBytes = 64 << 20
 const unpackedMaxBytes = 192 << 20
+/** Observations, a hundred anchors, and room for releases to come. */
+const mostEntries = 2000
 
 export interface JudgeBundleOptions {
   trust: string
@@ -34,7 +36,13 @@ export async function judgeBundle(path: string, options: JudgeBundleOptions): Pr
   const anchors = await readAnchors(options.anchors)
   const packed = readRegularFile(path, 'bundle', packedMaxBytes)
   try {
-    const files = await unpackArchive(packed, path, unpackedMaxBytes, isBundleName)
+    let entries = 0
+    const files = await unpackArchive(
+      packed,
+      path,
+      unpackedMaxBytes,
+      name => isBundleName(name) && ++entries <= mostEntries,
+    )
     return await verifyBundle(files, {
       trust,
       anchors,
