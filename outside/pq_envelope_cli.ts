@@ -60,7 +60,12 @@ inputOption(
   print(await (await load()).update(id, flags, say)),
 )
 
-clientOptions(main.command('erase').description('make a record unreadable for ever').argument('<id>'))
+clientOptions(
+  main
+    .command('erase')
+    .description('destroy the key and the cells of a record (backups keep theirs)')
+    .argument('<id>'),
+)
   .option('--yes', 'do it')
   .action(async (id: string, flags: ClientFlags & { yes?: boolean }) =>
     print(await (await load()).erase(id, flags, say)),

@@ -44,7 +44,7 @@ export interface Client {
   createMany(table: string, plains: readonly unknown[]): Promise<Written[]>
   /** Replaces every member of a live row. @throws as create, CONFLICT where somebody was quicker */
   update(table: string, id: string, plain: unknown): Promise<Written>
-  /** Makes a row unreadable for ever; its tombstone and its history stay. */
+  /** Destroys a row's record key, cells, salt and blind indexes; its tombstone and its history stay, and so do backups. */
   erase(table: string, id: string): Promise<Written>
   /** @throws NOT_FOUND, STALE_ROW, BAD_MAC, DECRYPT_FAILED, PLANTED_KEY */
   read(table: string, id: string): Promise<Plain>

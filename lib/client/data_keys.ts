@@ -96,11 +96,17 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
       const fresh = known !== undefined && performance.now() - known.since < 60_000
       const cached = fresh ? cache.take(known.id, bytes) : undefined
       if (known !== undefined && cached !== undefined) return { id: known.id, key: cached }
-      const [record] = await genuine(purpose, true)
+      const keys = await genuine(purpose, true)
+      // where there is a hybrid one, an older key of the KMS alone is for reading
+      const record = keys.find(key => key.suite !== 'kms') ?? keys[0]
       if (record === undefined)
         throw new ZtError('NOT_FOUND', `no active data key for ${purpose} of tenant ${tenant.label}`, {
           hint: 'make it on the workstation: pq_envelope_cli tenant-key',
         })
+      if (record.suite === 'kms' && tenant.kems.length > 0)
+        warn(
+          `warning: data key ${record.id} is wrapped by the KMS alone, though tenant ${tenant.label} has an ML-KEM key: make a hybrid one with tenant-key --pq`,
+        )
       current.set(purpose, { id: record.id, since: performance.now() })
       return { id: record.id, key: cache.take(record.id, bytes) ?? (await open(record)) }
     },

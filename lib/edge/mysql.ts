@@ -236,7 +236,7 @@ function wrap(raw: mysql.Connection, where: string): Connection {
     },
     async *stream(sql, params = []) {
       let finished = false
-      const rows = raw.query(sql, [...params]).stream({ highWaterMark: 256 })
+      const rows = raw.query(sql, [...params]).stream({ highWaterMark: 16 }) // a hostile server makes rows as large as a packet
       try {
         for await (const row of rows) yield row as Row
         finished = true

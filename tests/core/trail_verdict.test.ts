@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { linkHash } from '../../lib/core/audit/chain.ts'
-import { formatEvent, parseEvent, type RowEvent } from '../../lib/core/audit/event.ts'
+import { type Event, formatEvent, parseEvent, type RowEvent } from '../../lib/core/audit/event.ts'
 import type { TrailEvent } from '../../lib/core/audit/source.ts'
 import type { Verdict } from '../../lib/core/audit/trail_verdict.ts'
 import { verdictJson } from '../../lib/core/audit/verdict_text.ts'
@@ -135,6 +135,19 @@ describe('the chain', () => {
     const found = await trail.verify({}, trail.source({ head: at(trail, 6).curr }))
     expect(failures(found)).toContain('EVENT_MALFORMED event 6')
   })
+})
+
+test('the wrong genesis, and a write sent by another account than signed it', async () => {
+  const trail = honestTrail()
+  const { payload } = at(trail, 2)
+  const anchor = parseEvent(payload)
+  for (const origin of [trail.origin, 'ztmysql.local/ffffffffffffffff']) {
+    const bent = honestTrail()
+    bent.append({ ...anchor, id: newUuid(), action: 'genesis', data: { origin } } as Event)
+    expect(failures(await bent.verify())).toEqual(['EVENT_MALFORMED event 7'])
+  }
+  trail.write(trail.row('n'), trail.app, event => ({ ...event, actor: 'app_other@127.0.0.1' }))
+  expect(failures(await trail.verify())).toEqual(['SIG_NOT_ALLOWED event 7'])
 })
 
 describe('the anchors', () => {

@@ -18,6 +18,7 @@ const noTenant = new Uint8Array(16)
  */
 export class ChainCheck {
   readonly #frontier = new Frontier()
+  readonly #origin: string
   readonly #findings: Findings
   readonly #anchors: CheckedAnchor[]
   #at = 0
@@ -29,6 +30,7 @@ export class ChainCheck {
   #anchorNumber = 0
 
   constructor(origin: string, anchors: CheckedAnchor[], findings: Findings) {
+    this.#origin = origin
     this.#findings = findings
     this.#anchors = anchors
     this.#head = genesisHash(origin)
@@ -78,6 +80,8 @@ export class ChainCheck {
     if (event) {
       this.#checkColumns(stored, event, where)
       this.#checkTime(event, where)
+      if (event.action === 'genesis' && (stored.seq !== 0 || event.data.origin !== this.#origin))
+        findings.add('EVENT_MALFORMED', where, `a genesis of ${event.data.origin} does not belong here`)
       if (event.action === 'anchor') this.#anchorNumber = event.data.number
     }
     this.#checkAnchorAt(event, stored)

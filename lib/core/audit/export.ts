@@ -111,8 +111,11 @@ async function* section<T>(
   skip: number,
   count: number,
   parse: (line: string, what: string) => T | undefined,
+  /** After the last section: the closing line, which must end the file. */
+  last?: string,
 ): AsyncGenerator<T[]> {
   let n = 0
+  let ended = false
   let batch: T[] = []
   for await (const line of open()) {
     n++
@@ -120,8 +123,13 @@ async function* section<T>(
     const item = parse(line, `${what}:${n}`)
     if (n > skip + count) {
       if (item !== undefined) break
-      yield batch
-      return
+      if (last === undefined) {
+        yield batch
+        return
+      }
+      if (line !== last || ended) break
+      ended = true
+      continue
     }
     if (item === undefined) break
     batch.push(item)
@@ -130,7 +138,9 @@ async function* section<T>(
       batch = []
     }
   }
-  throw new ZtError('BAD_FORMAT', `${what}:${n}: the closing line counts other lines than there are`)
+  if (!ended || n !== skip + count + 1)
+    throw new ZtError('BAD_FORMAT', `${what}:${n}: the closing line counts other lines than there are`)
+  yield batch
 }
 
 /**
@@ -160,6 +170,13 @@ export async function exportSource(
     events: () => section(open, what, 1, events, parseExportEvent),
     pending: () => section(open, what, 1 + events, queued, parseExportQueued),
     rows: () =>
-      section(open, what, 1 + events + queued, rows, (line, at) => parseExportRow(line, definitions, at)),
+      section(
+        open,
+        what,
+        1 + events + queued,
+        rows,
+        (line, at) => parseExportRow(line, definitions, at),
+        lastLine,
+      ),
   }
 }

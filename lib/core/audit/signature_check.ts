@@ -16,17 +16,22 @@ export function checkSigner(
   const name = `${event.action} of ${event.table} ${event.key}`
   if (event.sig === null || event.signer === null) return { code: 'SIG_MISSING', what: `${name} is unsigned` }
   const certificate = bySigner.get(event.signer)
-  if (!certificate) return { code: 'SIG_UNKNOWN_SIGNER', what: `${name}: signer ${event.signer}` }
+  if (!certificate)
+    return { code: 'SIG_UNKNOWN_SIGNER', what: `${name}, sent by ${event.actor}: signer ${event.signer}` }
+  const sender = event.actor.slice(0, event.actor.lastIndexOf('@'))
   const def = definitions.get(event.table)
   if (!def) return { code: 'SIG_NOT_ALLOWED', what: `${name}: no such protected table` }
   const allowed =
     def.writer === 'administrator'
       ? certificate.role === 'administrator'
-      : (certificate.role === 'app' || certificate.role === 'probe') && certificate.tenant === event.tenant
+      : (certificate.role === 'app' || certificate.role === 'probe') &&
+        certificate.tenant === event.tenant &&
+        certificate.account === sender
   if (!allowed)
     return {
       code: 'SIG_NOT_ALLOWED',
-      what: `${name} of tenant ${event.tenant} by ${certificate.account} (${certificate.role})`,
+      // whoever sent it chose the signer that it names
+      what: `${name} of tenant ${event.tenant}, sent by ${event.actor}, names the signer ${certificate.account} (${certificate.role})`,
     }
   return undefined
 }
@@ -46,7 +51,7 @@ export function checkSignature(
   if (!signed || !certificate) return { code: 'SIG_MISSING', what: `event ${event.id}` }
   const name = `${event.action} of ${event.table} ${event.key} by ${certificate.account}`
   if (!verifyWrite(certificate.publicKey, signed.write, signed.signature))
-    return { code: 'SIG_BAD', what: name }
+    return { code: 'SIG_BAD', what: `${name}, sent by ${event.actor}` }
   const ends = [certificate.notAfter, certificate.revokedAt].flatMap(t => (t === null ? [] : [Date.parse(t)]))
   if (at < Date.parse(certificate.notBefore) || ends.some(end => at > end))
     return {

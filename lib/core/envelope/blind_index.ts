@@ -11,9 +11,12 @@ export type Normalisation = 'email' | 'phone' | 'name'
 
 const trim = (text: string): string => text.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '')
 
+/** Lower-casing can leave NFC (J̌ becomes a j with a mark of its own), so it is normalised once more. */
+const lower = (text: string): string => text.toLowerCase().normalize('NFC')
+
 const normalisers: Record<Normalisation, (text: string) => string | undefined> = {
   email: text => {
-    const email = trim(text.normalize('NFC')).toLowerCase()
+    const email = lower(trim(text.normalize('NFC')))
     return /^[^@]+@[^@]+$/.test(email) ? email : undefined
   },
   phone: text => {
@@ -21,7 +24,7 @@ const normalisers: Record<Normalisation, (text: string) => string | undefined> =
     return /^\+[0-9]{7,15}$/.test(phone) ? phone : undefined
   },
   name: text => {
-    const name = trim(text.normalize('NFC').replace(/\p{White_Space}+/gu, ' ')).toLowerCase()
+    const name = lower(trim(text.normalize('NFC').replace(/\p{White_Space}+/gu, ' ')))
     return name === '' ? undefined : name
   },
 }
