@@ -12,7 +12,7 @@ import { openClientFiles, readIssuerSeed, readKemPublicKey, readKemSeed } from '
 import { findTenant } from './identity.ts'
 import { formatPlain, parseInput, readInput } from './input.ts'
 import { makeKemPair } from './keygen.ts'
-import { openSealedRecord, readSealedRecord, sealRecord } from './record.ts'
+import { checkSealing, openSealedRecord, readSealedRecord, sealRecord } from './record.ts'
 import type { Written } from './writer.ts'
 
 export interface KmsFlags {
@@ -212,6 +212,7 @@ export async function seal(
       hint: 'name the tenant’s ML-KEM key (private file or .pub) with --kem',
     })
   const plain = flags.input === undefined ? person : parseInput(await readInput(flags.input), flags.input)
+  checkSealing(tableDefinitions, flags.table, tenant, plain)
   const kmsKey = resolveKmsKey(keyName, kmsOptions(flags, warn))
   const kemPublicKey = flags.kem === undefined ? undefined : readKemPublicKey(flags.kem, tenant)
   const kms = await openKms(kmsKey, kmsOptions(flags, warn))

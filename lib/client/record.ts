@@ -1,5 +1,5 @@
 /** Records outside a database (SPEC §3.7): sealed under a data key made in the same run, and opened again. */
-import { type Bytes, newUuid, random } from '../core/bytes.ts'
+import { type Bytes, isUuid, newUuid, random } from '../core/bytes.ts'
 import { wipe } from '../core/envelope/aead.ts'
 import { type DataKeyRecord, openDataKey } from '../core/envelope/data_key.ts'
 import { dekCommit } from '../core/envelope/issuer.ts'
@@ -26,6 +26,15 @@ export interface RecordKey {
   readonly kmsKey: string
   /** For the hybrid suite: ML-KEM-768 public key, 1,184 bytes. */
   readonly kemPublicKey?: Bytes | undefined
+}
+
+/** Everything about a record that can be known before a KMS is asked. @throws BAD_INPUT (which argument or member) */
+export function checkSealing(definitions: Definitions, table: string, tenant: string, input: unknown): void {
+  if (!isUuid(tenant))
+    throw new ZtError('BAD_INPUT', 'tenant: not a UUID in lower case', {
+      hint: 'a label is not enough here: outside_pki printed the UUID when it made the tenant',
+    })
+  checkPlain(definition(definitions, table), input)
 }
 
 /** The text of a sealed record. @throws BAD_INPUT (which member), and as Kms.encrypt */

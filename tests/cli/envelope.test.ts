@@ -503,6 +503,28 @@ describe('a record without a database', () => {
   )
 
   test(
+    'is refused for a tenant that is no UUID or a person who is not whole, before the KMS is asked',
+    async () => {
+      const env = { KMS_EMULATOR_HOST: '127.0.0.1:1' } // nobody is there
+      const seal = (tenant: string, input: unknown) =>
+        run(a, ['seal', a.kmsKey, tenant, '--input', '-'], { input, env })
+      for (const [tenant, input, words] of [
+        ['tenant-a', ada, 'error: tenant: not a UUID'],
+        [a.tenant.id, { ...ada, email: 'none' }, 'email: not a valid email'],
+      ] as const) {
+        const refused = await seal(tenant, input)
+        expect([refused.code, refused.stdout, refused.stderr]).toEqual([
+          2,
+          '',
+          expect.stringContaining(words),
+        ])
+      }
+      expect((await seal(a.tenant.id, ada)).code).toBe(3)
+    },
+    slow,
+  )
+
+  test(
     'is sealed by stdin in the hybrid suite, and opens with the private key alone',
     async () => {
       const seal = [
