@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { type Header, pack } from 'tar-stream'
 import { type Bytes, concat, random, utf8 } from '../../lib/core/bytes.ts'
@@ -66,7 +66,8 @@ async function peakBytes(child: ReturnType<typeof start>): Promise<number> {
 const run = (...args: string[]): Promise<Answer> => ended(start(args))
 
 const onHost = () => [
-  ...['--socket', a.live.server.socket, '--conf-dir', a.live.at('conf'), '--tls-dir', a.live.at('tls')],
+  ...['--socket', a.live.server.socket, '--conf-dir', a.live.at('conf')],
+  ...['--tls-dir', relative(dir, a.live.at('tls'))], // a person types what is short
   ...['--worm', a.live.at('worm'), '--anchor-now', '--anchor-state', a.live.at('anchor')],
 ]
 const evidence = () => [
