@@ -129,13 +129,19 @@ const sabotages: Record<string, Sabotage> = {
     act: () => run("CREATE USER 'x'@'%' IDENTIFIED BY 'not in the trust folder'"),
     undo: () => run("DROP USER 'x'@'%'"),
   },
+  'identity.rights': {
+    act: () => run("GRANT SELECT ON securedb.users TO 'app_user'@'127.0.0.1'"),
+    undo: () => run("REVOKE SELECT ON securedb.users FROM 'app_user'@'127.0.0.1'"),
+  },
   'writes.procedures-only': {
     act: () => run(`GRANT INSERT ON securedb.users TO ${probe}`),
     undo: () => run(`REVOKE INSERT ON securedb.users FROM ${probe}`),
+    also: ['identity.rights'],
   },
   'writes.procedure-path': {
     act: () => run(`REVOKE EXECUTE ON PROCEDURE securedb.app_create_user_encrypted FROM ${probe}`),
     undo: () => run(`GRANT EXECUTE ON PROCEDURE securedb.app_create_user_encrypted TO ${probe}`),
+    also: ['identity.rights'],
     status: 'error',
   },
   'writes.tenant-context': {

@@ -15,6 +15,7 @@ import type { Evidence, Status } from '../../lib/core/proof/outcome.ts'
 import { profiles, satisfies } from '../../lib/core/proof/profile.ts'
 import { RowEvidence, readsAsText } from '../../lib/core/proof/row_evidence.ts'
 import { settingsFor, variableOf } from '../../lib/core/settings.ts'
+import { grantsFor } from '../../lib/core/sqlgen/grants.ts'
 import type { Row } from '../../lib/core/tables.ts'
 import type { Trust } from '../../lib/core/trust.ts'
 import { type Authority, issueServer, makeAuthority } from '../../lib/edge/pki/certificates.ts'
@@ -55,6 +56,7 @@ function evidence(observations: Observation[], more: Partial<Evidence> = {}): Ev
     trail: trail(),
     rows: new RowEvidence(emptyTrust),
     trust: emptyTrust,
+    definitions: [...tableDefinitions.values()],
     bracketFault: undefined,
     bracketNote: 'between anchor 1 and anchor 2',
     ...more,
@@ -243,7 +245,7 @@ describe('what the host says', () => {
     })
 
   test('may be not applicable to this machine, in words alone', () => {
-    for (const { id } of controls.filter(control => control.grade === 'host')) {
+    for (const { id } of controls.filter(c => c.grade === 'host' && probesOf(c).length > 0)) {
       expect(statusOf(id, { not_applicable: 'no host of ours' })).toBe('not-applicable')
       expect(statusOf(id, { not_applicable: true })).toBe('fail')
     }
@@ -315,6 +317,50 @@ describe('accounts', () => {
   test('in another shape than the probe makes fail', () => {
     for (const rows of [null, 'none', {}, [{ ...account, more: 1 }], [{ ...account, locked: 'N' }], [{}]])
       expect(status(rows as Json)).toBe('fail')
+  })
+})
+
+describe('rights', () => {
+  const trust: Trust = {
+    ...emptyTrust,
+    certificates: [['app_user', 'app'] as const, ['auditor', 'auditor'] as const].map(([account, role]) => ({
+      account,
+      role,
+      tenant: null,
+      signer: '',
+      serial: '01',
+      subject: '',
+      issuer: '',
+      notBefore: '2026-01-01T00:00:00.000000Z',
+      notAfter: '2026-06-01T00:00:00.000000Z',
+      revokedAt: null,
+      publicKey: utf8(''),
+      der: utf8(''),
+    })),
+  }
+  const app = grantsFor('app', [...tableDefinitions.values()])
+  const sound = [
+    { account: "'app_user'@'127.0.0.1'", rights: app },
+    { account: "'anchor'@'localhost'", rights: grantsFor('anchor', []) },
+    { account: "'root'@'localhost'", rights: ['SELECT ON *.* WITH GRANT OPTION'] },
+  ]
+  const status = (result: Json) => statusOf('identity.rights', result, { trust })
+
+  test('of its role, and no others, are what an account holds', () => {
+    expect(status(sound)).toBe('pass')
+    const [first, ...rest] = sound
+    const bent = (account: string, rights: string[]) => status([{ account, rights }, ...rest])
+    const name = first?.account ?? ''
+    expect(bent(name, [...app, 'SELECT ON securedb.users'])).toBe('fail')
+    expect(bent(name, app.slice(1))).toBe('fail')
+    expect(bent(name, [...app.slice(1), `${app[0]} WITH GRANT OPTION`])).toBe('fail')
+    expect(bent(name, [...app, 'ROLE dba@%'])).toBe('fail')
+    expect(bent(name, [])).toBe('fail')
+    expect(bent("'stranger'@'127.0.0.1'", ['SELECT ON securedb.users'])).toBe('fail')
+    expect(bent("'root'@'127.0.0.1'", ['SELECT ON *.*'])).toBe('fail')
+    expect(bent("'anchor'@'127.0.0.1'", grantsFor('anchor', []))).toBe('fail')
+    expect(status([{ account: "'root'@'localhost'", rights: [] }])).toBe('fail')
+    for (const other of [null, {}, [], [{ account: name }]]) expect(status(other as Json)).toBe('fail')
   })
 })
 

@@ -33,6 +33,7 @@ export interface Check {
 export type Judgement =
   | 'server-certificate'
   | 'accounts-bound'
+  | 'rights'
   | 'settings'
   | 'ciphertext'
   | 'wrapped-keys'

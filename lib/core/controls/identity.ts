@@ -26,4 +26,16 @@ export const identityControls: Control[] = [
     dependsOn: [],
     sabotage: "CREATE USER 'x'@'%'",
   },
+  {
+    id: 'identity.rights',
+    layer: 'identity',
+    claim: 'every account but root holds the rights of its role, and no others',
+    standard: ['CIS MySQL 5.1-5.9', 'PCI DSS 7.2.2', 'ISO 27001 A.8.2'],
+    status: 'enforced',
+    enforcedBy: 'grants made by vm_oneclick',
+    expect: { kind: 'judgement', judgement: 'rights', probe: 'rights' },
+    grade: 'host',
+    dependsOn: [],
+    sabotage: 'GRANT SELECT ON securedb.users TO an application',
+  },
 ]

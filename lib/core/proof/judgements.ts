@@ -2,8 +2,10 @@
 import { z } from 'zod'
 import type { Json, Judgement } from '../controls/control.ts'
 import { reason } from '../errors.ts'
+import { privilegeDrift } from '../grants.ts'
 import { parsePem } from '../pem.ts'
 import { settingDrift, settingsFor } from '../settings.ts'
+import { grantsFor, type Role } from '../sqlgen/grants.ts'
 import type { Trust } from '../trust.ts'
 import { isSignedBy, p384Point, readCertificate } from '../x509.ts'
 import { type Evidence, fail, type Outcome, pass } from './outcome.ts'
@@ -91,6 +93,35 @@ const accountsBound = shaped(z.array(accountRow), (accounts, { trust }) => {
     : pass(`${bound} accounts bound, ${accounts.length} in all`)
 })
 
+/** Accounts that MySQL itself makes, locked; and root by the socket, which may do all. */
+const ownAccounts = ['root', 'mysql.session', 'mysql.sys', 'mysql.infoschema']
+
+function roleOf(account: string, trust: Trust): Role | undefined {
+  const [, user, host] = /^'([^']*)'@'([^']*)'$/.exec(account) ?? []
+  if (user === 'anchor' && host === 'localhost') return 'anchor'
+  const role = trust.certificates.find(c => c.account === user && c.revokedAt === null)?.role
+  return role === undefined || role === 'administrator' ? undefined : role
+}
+
+const rights = shaped(
+  z.array(z.strictObject({ account: z.string(), rights: z.array(z.string()) })),
+  (accounts, { trust, definitions }) => {
+    const faults = accounts.flatMap(({ account, rights }) => {
+      if (ownAccounts.some(name => account === `'${name}'@'localhost'`)) return []
+      const role = roleOf(account, trust)
+      if (role === undefined) return [`${account} has no role, and ${rights.length} rights`]
+      const { missing, extra } = privilegeDrift(grantsFor(role, definitions), rights)
+      return [
+        ...extra.map(right => `${account} may ${right}`),
+        ...missing.map(right => `${account} may not ${right}`),
+      ]
+    })
+    const known = accounts.filter(({ account }) => roleOf(account, trust) !== undefined).length
+    if (faults.length > 0) return fail(few(faults))
+    return known === 0 ? fail('no account has a role') : pass(`${known} accounts`)
+  },
+)
+
 const settings = shaped(
   z.strictObject({
     input: z.strictObject({ tlsDir: z.string(), initFile: z.string(), bindAddress: z.string() }),
@@ -128,6 +159,7 @@ const brackets: Act = (_result, { bracketFault, bracketNote }) =>
 export const judgements: Record<Judgement, Act> = {
   'server-certificate': serverCertificate,
   'accounts-bound': accountsBound,
+  rights,
   settings,
   ciphertext,
   'wrapped-keys': wrappedKeys,

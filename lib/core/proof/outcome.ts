@@ -1,4 +1,5 @@
 import type { Verdict } from '../audit/trail_verdict.ts'
+import type { TableDefinition } from '../tables.ts'
 import type { Trust } from '../trust.ts'
 import type { Observation } from './observation.ts'
 import type { RowEvidence } from './row_evidence.ts'
@@ -20,6 +21,7 @@ export interface Evidence {
   trail: Verdict
   rows: RowEvidence
   trust: Trust
+  definitions: readonly TableDefinition[]
   /** What is wrong with the bundle's place between two anchors; undefined: nothing, or `bracketsNote` says it. */
   bracketFault: string | undefined
   bracketNote: string

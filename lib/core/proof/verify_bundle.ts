@@ -80,6 +80,7 @@ export async function verifyBundle(files: BundleFiles, options: VerifyBundleOpti
     trail,
     rows,
     trust,
+    definitions: [...definitions.values()],
     bracketFault: brackets.fault,
     bracketNote: `between anchor ${brackets.opening?.anchor.number} and anchor ${closing?.anchor.number}, ${opened(brackets.opening)} to ${opened(closing)}`,
   }

@@ -131,6 +131,18 @@ export const hostProbes: Probe[] = [
     run: asRoot(accounts),
   },
   {
+    id: 'rights',
+    grade: 'host',
+    identity: onSocket,
+    command: () => 'CALL securedb.schema_snapshot(), rows of kind server.grant',
+    run: asRoot(async root => {
+      const [rows] = await root.call('securedb.schema_snapshot')
+      return (rows ?? [])
+        .filter(row => row.kind === 'server.grant')
+        .map(row => ({ account: text(row.name), rights: text(row.definition).split('\n') }))
+    }),
+  },
+  {
     id: 'append_only',
     grade: 'host',
     identity: onSocket,
