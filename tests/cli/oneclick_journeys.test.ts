@@ -124,7 +124,7 @@ describe('a tenant and its account', () => {
       .map(name => join(pki, 'server', 'orders', name))
     expect(files).toHaveLength(1)
     const options = ['--socket', server.socket, '--conf-dir', host.confDir]
-    const planned = await oneclick(['orders', '--dry-run', ...files, ...options])
+    const planned = await oneclick(['orders', '--dry-run', '--verbose', ...files, ...options])
     expect([planned.code, planned.stdout]).toEqual([
       0,
       expect.stringContaining(`+ tenants ${tenantId('late')}`),
