@@ -2,7 +2,7 @@
  * Every control that applies off a real host is green, then what it guards is broken for real, a bundle is collected
  * and judged offline, and that control turns red: with it only what depends on it, or what the same change breaks.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { anchorName } from '../../lib/core/audit/anchor.ts'
 import { fromUtf8, random, utf8, uuidBytes } from '../../lib/core/bytes.ts'
@@ -15,6 +15,8 @@ import type { CollectOptions } from '../../lib/edge/proof.ts'
 import { type Attacked, attacked } from '../support/attacked.ts'
 import { dataKeyRow, userRow } from '../support/live.ts'
 import { text } from '../support/root_shell.ts'
+
+setDefaultTimeout(120_000)
 
 let a: Attacked
 const probe = "'probe_a'@'127.0.0.1'"

@@ -1,11 +1,13 @@
 /** What root, or whoever he lends a right to, can do to rows; each is named, in code and place. */
-import { beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { newUuid, random, uuidBytes } from '../../lib/core/bytes.ts'
 import type { Row } from '../../lib/core/tables.ts'
 import { openMysql } from '../../lib/edge/mysql.ts'
 import { type Attacked, attacked } from '../support/attacked.ts'
 import { dataKeyRow, signerIn, userRow } from '../support/live.ts'
 import { failures } from '../support/root_shell.ts'
+
+setDefaultTimeout(120_000)
 
 let a: Attacked
 
@@ -203,15 +205,23 @@ describe('a row together with an event that fits it', () => {
     })
   })
 
-  test('forged before an honest write: named when all signatures are asked for', () =>
+  test('forged in every member before an honest write: named when all signatures are asked for', () =>
     a.exposes(
       async () => {
-        const forged = await writeByHand('evt_id = RANDOM_BYTES(16)')
+        await a.shell.stopSealer()
+        await a.shell.root.run(
+          "UPDATE securedb.users SET role = 'admin', version = version + 1, wrap_version = 1, evt_id = RANDOM_BYTES(16) WHERE id = ?",
+          rowOf(a.people.bob),
+        )
+        await a.shell.silently(
+          'UPDATE securedb.audit_pending SET payload = REPLACE(payload, \'"actor":"root@localhost"\', \'"actor":"app_user@127.0.0.1"\')',
+        )
+        const { evt_id } = await a.shell.row('users', a.people.bob)
         await a.live.write(a.acme, 'users', 'update', { ...userRow(a.acme), id: a.people.bob, version: 3 })
         await a.live.seal()
         // documented: by default the last signature of a row is checked
         expect(failures(await a.shell.verify())).toEqual([])
-        return [`SIG_BAD ${forged}`]
+        return [`SIG_BAD event ${await a.shell.seqOf(evt_id as Uint8Array)}`]
       },
       { options: () => ({ signatures: 'all' }) },
     ))

@@ -1,11 +1,13 @@
 /** What root on the database host can try against the trail, performed; each is named, in code and place. */
-import { beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import type { Receipt } from '../../lib/core/audit/receipt.ts'
 import { utf8, uuidBytes, uuidText } from '../../lib/core/bytes.ts'
 import { formatTime } from '../../lib/core/time.ts'
 import { type Attacked, anHourLater, attacked } from '../support/attacked.ts'
 import { userRow } from '../support/live.ts'
 import { failures, receiptOf, type StoredEvent, text } from '../support/root_shell.ts'
+
+setDefaultTimeout(120_000)
 
 let a: Attacked
 

@@ -1,5 +1,5 @@
 /** chain_verify as an auditor types it: on a live server by socket and by certificate, and on an export of it. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import {
   chmodSync,
   cpSync,
@@ -22,6 +22,8 @@ import { readTrust } from '../../lib/edge/trust.ts'
 import { type Attacked, attacked } from '../support/attacked.ts'
 import { userRow } from '../support/live.ts'
 import { receiptOf } from '../support/root_shell.ts'
+
+setDefaultTimeout(120_000)
 
 const root = resolve(import.meta.dir, '../..')
 let a: Attacked

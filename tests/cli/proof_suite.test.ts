@@ -1,5 +1,5 @@
 /** proof_suite as operator and auditor type it: collect on the host, verify anywhere, refuse what is no bundle. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
@@ -10,6 +10,8 @@ import { controls } from '../../lib/core/controls/index.ts'
 import { packArchive, unpackArchive } from '../../lib/edge/archive.ts'
 import { controlsMarkdown } from '../../lib/report.ts'
 import { type Attacked, attacked } from '../support/attacked.ts'
+
+setDefaultTimeout(120_000)
 
 const root = resolve(import.meta.dir, '../..')
 let a: Attacked

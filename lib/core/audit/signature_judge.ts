@@ -1,0 +1,73 @@
+import { reason } from '../errors.ts'
+import type { TableDefinition } from '../tables.ts'
+import type { Trust, TrustedCertificate } from '../trust.ts'
+import type { RowEvent } from './event.ts'
+import type { Findings } from './findings.ts'
+import { checkSender, checkSignature, checkSigner, type SignatureFault } from './signature_check.ts'
+import type { LastEvent } from './state_check.ts'
+
+export interface SignatureOptions {
+  trust: Pick<Trust, 'origin' | 'certificates'>
+  definitions: Map<string, TableDefinition>
+  signatures: 'last' | 'all'
+}
+
+/** Judges the signer of every row event, and the signature of each row's last one, or of all. */
+export class SignatureJudge {
+  /** Signatures verified so far. */
+  checked = 0
+  readonly #options: SignatureOptions
+  readonly #bySigner: Map<string, TrustedCertificate>
+  readonly #receivedAt: (seq: number | null) => number
+  readonly #findings: Findings
+
+  /** @param receivedAt ms since 1970: when the first anchor over an event was received; now for one that waits */
+  constructor(options: SignatureOptions, receivedAt: (seq: number | null) => number, findings: Findings) {
+    this.#options = options
+    this.#bySigner = new Map(options.trust.certificates.map(c => [c.signer, c]))
+    this.#receivedAt = receivedAt
+    this.#findings = findings
+  }
+
+  /** Takes each event once, in any order. `seq` is null for one that is not sealed. */
+  passBy(event: RowEvent, seq: number | null): void {
+    const fault = this.#early(event, seq)
+    if (fault) this.#report(event, seq, fault)
+    else if (this.#options.signatures === 'all') this.#verify(event, seq)
+  }
+
+  /** Takes the last event of a row that is as that event left it. */
+  last({ event, seq }: LastEvent): void {
+    // without a right signer it was reported when it went by
+    if (this.#options.signatures === 'last' && !this.#early(event, seq)) this.#verify(event, seq)
+  }
+
+  #early(event: RowEvent, seq: number | null): SignatureFault {
+    const { definitions, trust } = this.#options
+    return (
+      checkSigner(event, definitions, this.#bySigner) ??
+      this.#guarded(() =>
+        checkSender(event, trust.origin, definitions, this.#bySigner, this.#receivedAt(seq)),
+      )
+    )
+  }
+
+  #verify(event: RowEvent, seq: number | null): void {
+    this.checked++
+    const { origin } = this.#options.trust
+    const fault = this.#guarded(() => checkSignature(event, origin, this.#bySigner, this.#receivedAt(seq)))
+    if (fault) this.#report(event, seq, fault)
+  }
+
+  #guarded(check: () => SignatureFault): SignatureFault {
+    try {
+      return check()
+    } catch (thrown) {
+      return { code: 'SIG_BAD', what: reason(thrown) }
+    }
+  }
+
+  #report(event: RowEvent, seq: number | null, fault: NonNullable<SignatureFault>): void {
+    this.#findings.add(fault.code, seq === null ? `queued event ${event.id}` : `event ${seq}`, fault.what)
+  }
+}
