@@ -23,7 +23,7 @@ import { onExit } from '../../lib/edge/cleanup.ts'
 import { installDatabase } from '../../lib/edge/database.ts'
 import { makePrivateDir, writeFileAtomic } from '../../lib/edge/files.ts'
 import { judgeBundle } from '../../lib/edge/judge_bundle.ts'
-import { type Connection, openMysql } from '../../lib/edge/mysql.ts'
+import { type Connection, MysqlError, openMysql } from '../../lib/edge/mysql.ts'
 import { decryptKey } from '../../lib/edge/pki/keys.ts'
 import { createPki } from '../../lib/edge/pki.ts'
 import { type CollectOptions, collectBundle } from '../../lib/edge/proof.ts'
@@ -142,13 +142,21 @@ export class Live implements AsyncDisposable {
     }
   }
 
-  /** One honest write; the receipt's payload. */
+  /** One honest write; the receipt's payload. Where no anchor came for too long, one is made first. */
   async write(tenant: LiveTenant, table: string, action: Write['action'], row: Row): Promise<Bytes> {
     const { procedure, params } = callOf(prepareWrite(definitionOf(table), action, row, tenant.by))
-    return this.asTenant(tenant, async connection => {
-      const [rows] = await connection.call(procedure, params)
-      return utf8(String(rows?.[0]?.receipt))
-    })
+    const send = () =>
+      this.asTenant(tenant, async connection => {
+        const [rows] = await connection.call(procedure, params)
+        return utf8(String(rows?.[0]?.receipt))
+      })
+    try {
+      return await send()
+    } catch (thrown) {
+      if (!(thrown instanceof MysqlError) || thrown.sqlState !== '45G02') throw thrown
+      await this.anchor()
+      return send()
+    }
   }
 
   /** Whoever signs tenants and grants on the workstation. */
