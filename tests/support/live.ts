@@ -23,7 +23,7 @@ import { onExit } from '../../lib/edge/cleanup.ts'
 import { installDatabase } from '../../lib/edge/database.ts'
 import { makePrivateDir, writeFileAtomic } from '../../lib/edge/files.ts'
 import { judgeBundle } from '../../lib/edge/judge_bundle.ts'
-import { type Connection, MysqlError, openMysql } from '../../lib/edge/mysql.ts'
+import { type Connection, openMysql } from '../../lib/edge/mysql.ts'
 import { decryptKey } from '../../lib/edge/pki/keys.ts'
 import { createPki } from '../../lib/edge/pki.ts'
 import { type CollectOptions, collectBundle } from '../../lib/edge/proof.ts'
@@ -142,21 +142,13 @@ export class Live implements AsyncDisposable {
     }
   }
 
-  /** One honest write; the receipt's payload. Where no anchor came for too long, one is made first. */
+  /** One honest write; the receipt's payload. */
   async write(tenant: LiveTenant, table: string, action: Write['action'], row: Row): Promise<Bytes> {
     const { procedure, params } = callOf(prepareWrite(definitionOf(table), action, row, tenant.by))
-    const send = () =>
-      this.asTenant(tenant, async connection => {
-        const [rows] = await connection.call(procedure, params)
-        return utf8(String(rows?.[0]?.receipt))
-      })
-    try {
-      return await send()
-    } catch (thrown) {
-      if (!(thrown instanceof MysqlError) || thrown.sqlState !== '45G02') throw thrown
-      await this.anchor()
-      return send()
-    }
+    return this.asTenant(tenant, async connection => {
+      const [rows] = await connection.call(procedure, params)
+      return utf8(String(rows?.[0]?.receipt))
+    })
   }
 
   /** Whoever signs tenants and grants on the workstation. */
@@ -324,6 +316,8 @@ export async function live(): Promise<Live> {
     }
   }) as [LiveTenant, LiveTenant]
   const root = await openMysql({ socket: server.socket, user: 'root', database: 'securedb' })
+  // a test counts the anchors that it makes, and a busy machine takes its time between two of them
+  await root.run('UPDATE gate_limits SET anchor_seconds = 86400')
   const made = new Live(dir, server, origin, tenants, root)
   await made.anchor()
   for (const tenant of tenants) {
