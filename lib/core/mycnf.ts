@@ -103,14 +103,11 @@ export function parseClientConfig(text: string, what = 'defaults file'): ClientC
 function readOption(config: ClientConfig, line: string, where: string): void {
   const [, rawName = '', rawValue = ''] = /^([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(.*)$/.exec(line) ?? []
   const name = rawName.toLowerCase().replaceAll('_', '-')
+  // its name is not repeated: a password with a = in it would be read as one
   if (!isOption(name))
-    throw new ZtError(
-      'BAD_FORMAT',
-      `${where}: unknown option ${rawName === '' ? '' : `"${rawName}"`}`.trim(),
-      {
-        hint: `known options: ${Object.keys(options).join(', ')}`,
-      },
-    )
+    throw new ZtError('BAD_FORMAT', `${where}: unknown option`, {
+      hint: `known options: ${Object.keys(options).join(', ')}`,
+    })
   const key = options[name]
   if (config[key] !== undefined) throw new ZtError('BAD_FORMAT', `${where}: ${name} is given twice`)
   const value = readValue(rawValue, where)
