@@ -1,9 +1,10 @@
 /** Files of the host with an owner and a mode: what is there, what should be, and putting it there whole. */
 import { createHash } from 'node:crypto'
-import { chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { ZtError } from '../core/errors.ts'
 import type { Change } from '../core/plan.ts'
+import { removeFile } from './file_error.ts'
 import { fileError, readRegularFile, writeFileAtomic } from './files.ts'
 
 export interface Owner {
@@ -87,6 +88,19 @@ export function putDir({ path, mode, uid, gid }: OwnedDir): void {
  */
 export function putFile({ path, mode, uid, gid, bytes }: OwnedFile): void {
   writeFileAtomic(path, bytes, mode, { uid, gid })
+}
+
+/** Keeps what is at the paths of files; the function returned puts it back, or takes away what was not there. */
+export function snapshotFiles(files: OwnedFile[]): () => void {
+  const before = files.map(file => {
+    if (!existsSync(file.path)) return () => removeFile(file.path)
+    const { uid, gid, mode } = lstatSync(file.path)
+    const bytes = readFileSync(file.path)
+    return () => putFile({ path: file.path, uid, gid, mode: mode & 0o7777, bytes })
+  })
+  return () => {
+    for (const restore of before) restore()
+  }
 }
 
 /** The owner of a path. @throws as fileError */

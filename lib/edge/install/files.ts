@@ -1,13 +1,12 @@
 /** Steps that put files on the host and settings into the running server. */
 import { X509Certificate } from 'node:crypto'
-import { existsSync, lstatSync, readFileSync } from 'node:fs'
+import { existsSync, lstatSync } from 'node:fs'
 import { ZtError } from '../../core/errors.ts'
 import type { Finding, Step } from '../../core/plan.ts'
 import type { ServerArchive } from '../../core/server_archive.ts'
 import { formatOptionFile, type Setting, type SettingDrift } from '../../core/settings.ts'
-import { removeFile } from '../file_error.ts'
 import type { Connection } from '../mysql.ts'
-import { dirChange, fileChange, type OwnedFile, putDir, putFile } from '../owned_files.ts'
+import { dirChange, fileChange, type OwnedFile, putDir, putFile, snapshotFiles } from '../owned_files.ts'
 import {
   anchorFiles,
   configFiles,
@@ -73,19 +72,6 @@ async function reload(connection: Connection, drift: SettingDrift[], certificate
     )
 }
 
-/** What was at the paths before, so that a certificate that the server refuses changes nothing. */
-function snapshot(files: OwnedFile[]): () => void {
-  const before = files.map(file => {
-    if (!existsSync(file.path)) return () => removeFile(file.path)
-    const { uid, gid, mode } = lstatSync(file.path)
-    const bytes = readFileSync(file.path)
-    return () => putFile({ path: file.path, uid, gid, mode: mode & 0o7777, bytes })
-  })
-  return () => {
-    for (const restore of before) restore()
-  }
-}
-
 /** Whether the running server has the files: by their digest, or before the first record by the certificate's end. */
 async function isLoaded(
   connection: Connection,
@@ -120,7 +106,7 @@ export async function tlsStep(
     changes.push({ item: 'TLS of the running server', before: 'perhaps older files', after: 'reloaded' })
   const apply = async () => {
     dirs.filter(dir => dirChange(dir).length > 0).forEach(putDir)
-    const restore = snapshot(files)
+    const restore = snapshotFiles(files)
     files.filter(file => fileChange(file).length > 0).forEach(putFile)
     try {
       await reload(connection, drift, archive.certificate)

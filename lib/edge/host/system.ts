@@ -1,0 +1,48 @@
+/** Tools of the host: run quietly, and when one fails, the part of its words that matters. */
+import { ZtError } from '../../core/errors.ts'
+import { $ } from '../shell.ts'
+
+const lastLines = 6
+
+/** What a tool says, with the exit code: for tools whose refusal is an answer. @throws MISSING_TOOL */
+export async function ask(
+  tool: string,
+  ...args: string[]
+): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+  if ((await $`command -v ${tool}`.nothrow()).exitCode !== 0)
+    // exit 1: not installed
+    throw new ZtError('MISSING_TOOL', `${tool}: not installed`, {
+      hint: `install the package that has ${tool}`,
+    })
+  const { exitCode, stdout, stderr } = await $`${tool} ${args}`.nothrow() // the caller reads the code
+  return { exitCode: exitCode ?? 255, stdout, stderr }
+}
+
+/** What a tool prints. @throws IO with its last lines where it fails, MISSING_TOOL */
+export async function must(tool: string, ...args: string[]): Promise<string> {
+  const { exitCode, stdout, stderr } = await ask(tool, ...args)
+  if (exitCode === 0) return stdout
+  const said = `${stdout}\n${stderr}`.split('\n').filter(line => line.trim() !== '')
+  throw new ZtError(
+    'IO',
+    `${tool} ${args.join(' ')}: exit ${exitCode}: ${said.slice(-lastLines).join(' | ')}`,
+    {
+      hint: `run it by hand to see it all: ${[tool, ...args].join(' ')}`,
+    },
+  )
+}
+
+export interface UnitState {
+  /** As `systemctl is-enabled` says: enabled, disabled, static, masked, not-found, … */
+  enabled: string
+  /** As `systemctl is-active` says: active, inactive, failed, … */
+  active: string
+}
+
+export async function unitState(unit: string): Promise<UnitState> {
+  const [enabled, active] = await Promise.all([
+    ask('systemctl', 'is-enabled', unit),
+    ask('systemctl', 'is-active', unit),
+  ])
+  return { enabled: enabled.stdout.trim() || 'not-found', active: active.stdout.trim() }
+}
