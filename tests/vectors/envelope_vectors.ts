@@ -191,6 +191,7 @@ export function makeVectors(): Map<string, string> {
     'envelope-blind-index.json': {
       note: 'SPEC §3.6',
       tenant,
+      table: 'users',
       cases: [
         blind('email', 'email', 'ada@example.org'),
         blind('email', 'email', ' \tADA@Example.ORG\u00a0'),
