@@ -7,6 +7,7 @@ import type { Change } from '../core/plan.ts'
 import type { SqlObject } from '../core/sqlgen/objects.ts'
 import { version } from '../version.ts'
 import type { Connection } from './mysql.ts'
+import { runAlone } from './schema_locks.ts'
 import {
   type NamedStatement,
   planSchema,
@@ -37,7 +38,7 @@ const session = [
   "SET SESSION time_zone = '+00:00'",
   "SET SESSION transaction_isolation = 'READ-COMMITTED'",
   'SET SESSION autocommit = 1',
-  'SET SESSION lock_wait_timeout = 30',
+  'SET SESSION lock_wait_timeout = 3',
 ]
 
 /** Makes the schema what the plan says, and returns what changed. Safe to repeat after any interruption. */
@@ -51,11 +52,12 @@ export async function applySchema(connection: Connection, options: SchemaOptions
     })
   if (plan.changes.length === 0) return []
   await prepareDefiner(connection, plan)
-  await connection.run(
+  await runAlone(
+    connection,
     'CREATE DATABASE IF NOT EXISTS securedb CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin',
   )
   await connection.run('USE securedb')
-  for (const migration of plan.migrations) if (!migration.skip) await connection.run(migration.sql)
+  for (const migration of plan.migrations) if (!migration.skip) await runAlone(connection, migration.sql)
   await seed(connection, plan.options.origin)
   await grantDefiner(connection, plan)
   await replaceObjects(connection, plan)
@@ -114,19 +116,19 @@ const tableOf = (trigger: SqlObject): string => / ON `([a-z0-9_]+)` FOR EACH ROW
 
 async function replaceObjects(connection: Connection, { objects, extra }: SchemaPlan): Promise<void> {
   const grants = await executeGrants(connection)
-  for (const object of extra) await connection.run(drop(object))
+  for (const object of extra) await runAlone(connection, drop(object))
   const triggers = objects.filter(o => o.kind === 'trigger')
   const others = objects.filter(o => o.kind !== 'trigger' && o.kind !== 'event')
   for (const object of others) {
-    if (object.kind !== 'view') await connection.run(drop(object))
-    await connection.run(object.sql)
+    if (object.kind !== 'view') await runAlone(connection, drop(object))
+    await runAlone(connection, object.sql)
   }
   for (const table of new Set(triggers.map(tableOf))) {
     // Between DROP and CREATE a write would leave no event: nobody writes meanwhile.
-    await connection.run(`LOCK TABLES \`${table}\` WRITE`)
+    await runAlone(connection, `LOCK TABLES \`${table}\` WRITE`)
     try {
       for (const trigger of triggers.filter(t => tableOf(t) === table)) {
-        await connection.run(drop(trigger))
+        await runAlone(connection, drop(trigger))
         await connection.run(trigger.sql)
       }
     } finally {
@@ -134,7 +136,7 @@ async function replaceObjects(connection: Connection, { objects, extra }: Schema
     }
   }
   for (const event of objects.filter(o => o.kind === 'event')) {
-    await connection.run(drop(event))
+    await runAlone(connection, drop(event))
     await connection.run(event.sql)
   }
   const made = new Set(others.map(o => o.name))

@@ -11,6 +11,15 @@ async function sessionsOf(connection: Connection, user: string): Promise<number[
   return rows.map(row => Number(row.id))
 }
 
+/** Ends a session; one that has ended by itself is no error. */
+export async function killSession(connection: Connection, id: number): Promise<void> {
+  try {
+    await connection.run('KILL ?', [id])
+  } catch (thrown) {
+    if (!(thrown instanceof MysqlError) || thrown.errno !== noSuchThread) throw thrown
+  }
+}
+
 /**
  * Kills every session of a user name and waits until the server has none: a statement under way may take a moment to
  * notice. Returns how many there were.
@@ -25,11 +34,7 @@ export async function killSessions(connection: Connection, user: string, seconds
         hint: 'see SHOW PROCESSLIST',
       })
     for (const id of ids.filter(each => !killed.has(each))) {
-      try {
-        await connection.run('KILL ?', [id])
-      } catch (thrown) {
-        if (!(thrown instanceof MysqlError) || thrown.errno !== noSuchThread) throw thrown
-      }
+      await killSession(connection, id)
       killed.add(id)
     }
   }

@@ -211,6 +211,19 @@ describe('the schema', () => {
     await root.run('DROP USER someone@localhost')
   })
 
+  test('is upgraded past a session that idles in a transaction on its tables', async () => {
+    await root.run("CREATE USER idler@localhost IDENTIFIED BY 'Xx-1'")
+    for (const right of grantsFor('auditor', definitions)) await root.run(`GRANT ${right} TO idler@localhost`)
+    await root.run('DROP TRIGGER users_no_delete')
+    const idler = await openMysql({ socket: server.socket, user: 'idler', password: 'Xx-1' })
+    await idler.run('START TRANSACTION')
+    await idler.query('SELECT COUNT(*) FROM securedb.users')
+    await applySchema(root, { origin })
+    expect(await items()).toEqual([])
+    await expect(idler.query('SELECT 1')).rejects.toMatchObject({ code: 'UNREACHABLE' })
+    await root.run('DROP USER idler@localhost')
+  })
+
   test('stops where an applied migration was changed', async () => {
     await root.run("UPDATE migrations SET sha256 = RANDOM_BYTES(32) WHERE name = 'users/1'")
     await expect(planSchema(root, { origin })).rejects.toMatchObject({ code: 'REFUSED' })
