@@ -1,21 +1,10 @@
 /** What the commands of vm_oneclick do, between their options and the database. */
 
 import { resolve } from 'node:path'
-import { createInterface } from 'node:readline/promises'
-import { dim, green, interactive, print, red, say, yellow } from './cli.ts'
+import { green, print, say, yellow } from './cli.ts'
 import { trailLines } from './core/anchor_text.ts'
-import { ZtError } from './core/errors.ts'
 import { checkHostPart } from './core/host_part.ts'
-import {
-  driftLines,
-  formatPlan,
-  isClean,
-  type Plan,
-  type Progress,
-  pendingSteps,
-  planJson,
-  summarisePlan,
-} from './core/plan.ts'
+import { driftLines, isClean, pendingSteps, planJson } from './core/plan.ts'
 import { formatOptionFile } from './core/settings.ts'
 import {
   applyOrders,
@@ -27,17 +16,25 @@ import {
   planOrders,
   statusOfDatabase,
 } from './edge/database.ts'
+import { optionFolder } from './edge/host/setup.ts'
 import { settingsOf } from './edge/install/plan.ts'
+import { asking, printPlan, tellCheck, tellPlan } from './plan_report.ts'
 
 export interface Flags {
-  socket: string
+  /** `database`: the server alone, wherever it is; `host`, the default: all of this machine. */
+  layer?: 'host' | 'database'
+  socket?: string
   pkiTar?: string
   caSha256?: string
-  confDir: string
+  confDir?: string
   tlsDir?: string
   anchorDir?: string
   hostPart?: string
   anchorUser?: string
+  mysqlSource?: string
+  allowRemote?: boolean
+  allowedCidr?: string
+  worm?: string
   yes?: boolean
   keepArchive?: boolean
   dryRun?: boolean
@@ -48,6 +45,14 @@ export interface Flags {
 
 const absolute = (path: string | undefined): string | undefined =>
   path === undefined ? undefined : resolve(path)
+
+const loadHost = () => import('./host_command.ts')
+
+const isHost = ({ layer }: Flags): boolean => layer !== 'database'
+
+const socketOf = ({ socket }: Flags): string => socket ?? process.env.MYSQL_SOCKET ?? installDefaults.socket
+const confDirOf = ({ confDir, layer }: Flags): string =>
+  resolve(confDir ?? (layer === 'database' ? installDefaults.confDir : optionFolder()))
 
 /** Flags over environment over record over defaults; only an archive that the environment names may be gone. */
 function installOptions(flags: Flags): InstallOptions {
@@ -61,8 +66,8 @@ function installOptions(flags: Flags): InstallOptions {
     anchorUser: flags.anchorUser,
   }
   return {
-    socket: flags.socket,
-    confDir: resolve(flags.confDir),
+    socket: socketOf(flags),
+    confDir: confDirOf(flags),
     pkiTarMayBeGone: flags.pkiTar === undefined,
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   }
@@ -72,38 +77,22 @@ function heading({ origin, serverVersion, from }: Installation): string {
   return `log ${origin} on MySQL ${serverVersion}, by the ${from === 'archive' ? 'archive' : 'record of the last installation'}`
 }
 
-function printPlan(plan: Plan, verbose = true): void {
-  for (const line of verbose ? formatPlan(plan) : summarisePlan(plan))
-    print(line.startsWith('  !') ? yellow(line) : line)
-}
-
-function tellPlan(plan: Plan, { verbose }: Flags): void {
-  printPlan(plan, verbose === true)
-  if (pendingSteps(plan).length === 0) print('nothing to do')
-  else if (verbose !== true) say('--verbose lists each change')
-}
-
 export async function runPlan(flags: Flags): Promise<void> {
+  if (isHost(flags)) return (await loadHost()).planOfHost(flags)
   const planned = await planDatabase(installOptions(flags))
   if (flags.json) return print(JSON.stringify({ origin: planned.origin, ...planJson(planned.plan) }))
   say(heading(planned))
   tellPlan(planned.plan, flags)
 }
 
-/** Exit code 1, naming each item, where anything is not as it was installed. */
 export async function runCheck(flags: Flags): Promise<void> {
+  if (isHost(flags)) return (await loadHost()).checkHost(flags)
   const { plan, origin } = await planDatabase(installOptions(flags))
-  const clean = isClean(plan)
-  if (flags.json) print(JSON.stringify({ origin, clean, ...planJson(plan) }))
-  else {
-    printPlan(plan)
-    if (clean) print(green('no drift'))
-    for (const [label, text] of driftLines(plan)) print(red(`${label}: ${text}`))
-  }
-  process.exitCode = clean ? 0 : 1
+  tellCheck(plan, origin, flags)
 }
 
 export async function runStatus(flags: Flags): Promise<void> {
+  if (isHost(flags)) return (await loadHost()).statusOfHost(flags)
   const { plan, places, anchors, ...status } = await statusOfDatabase(installOptions(flags))
   const clean = isClean(plan)
   const pending = pendingSteps(plan).map(step => step.id)
@@ -132,34 +121,8 @@ export async function runStatus(flags: Flags): Promise<void> {
   for (const [label, text] of lines) print(`${label.padEnd(13)}${text}`)
 }
 
-const confirmation =
-  (verbose: boolean) =>
-  async (plan: Plan): Promise<boolean> => {
-    printPlan(plan, verbose)
-    if (!interactive() || !process.stdin.isTTY)
-      throw new ZtError('USAGE', 'there is no terminal to ask on', { hint: 'give --yes to apply the plan' })
-    const question = `apply this?${verbose ? '' : ' (--verbose lists each change)'} [y/N] `
-    const terminal = createInterface({ input: process.stdin, output: process.stderr })
-    try {
-      return (await terminal.question(question)).trim().toLowerCase() === 'y'
-    } finally {
-      terminal.close()
-    }
-  }
-
-const progress: Progress = {
-  ended: (step, milliseconds) =>
-    say(
-      `${green('done', process.stderr)} ${step.id}: ${step.description} ${dim(`(${milliseconds} ms)`, process.stderr)}`,
-    ),
-}
-
-const asking = (flags: Flags) => ({
-  progress,
-  ...(flags.yes ? {} : { confirm: confirmation(flags.verbose === true) }),
-})
-
 export async function runApply(flags: Flags): Promise<void> {
+  if (isHost(flags)) return (await loadHost()).applyHost(flags)
   if (flags.dryRun) return await runPlan(flags)
   const applied = await installDatabase({
     ...installOptions(flags),
@@ -179,7 +142,7 @@ export async function runApply(flags: Flags): Promise<void> {
 }
 
 export async function runOrders(files: string[], flags: Flags): Promise<void> {
-  const options = { socket: flags.socket, confDir: resolve(flags.confDir), files, ...asking(flags) }
+  const options = { socket: socketOf(flags), confDir: confDirOf(flags), files, ...asking(flags) }
   if (flags.dryRun) {
     const plan = await planOrders(options)
     if (flags.json) return print(JSON.stringify(planJson(plan)))
@@ -193,10 +156,10 @@ export async function runOrders(files: string[], flags: Flags): Promise<void> {
 /** The option file as apply would write it. */
 export function runConfig(flags: Flags): void {
   const places = {
-    confDir: resolve(flags.confDir),
+    confDir: confDirOf(flags),
     tlsDir: absolute(flags.tlsDir) ?? installDefaults.tlsDir,
     anchorDir: installDefaults.anchorDir,
   }
   const hostPart = checkHostPart(flags.hostPart ?? installDefaults.hostPart)
-  print(formatOptionFile(settingsOf(places, hostPart)).replace(/\n$/, ''))
+  print(formatOptionFile(settingsOf(places, hostPart, isHost(flags))).replace(/\n$/, ''))
 }

@@ -35,3 +35,12 @@ export function checkHostPart(text: string): string {
 
 /** Whether only this machine is meant, so that mysqld needs to listen nowhere else. */
 export const isLoopback = (hostPart: string): boolean => hostPart.startsWith('127.') || hostPart === '::1'
+
+/** Where the accounts of a host may come from: the machine itself, or the networks that it is open to. */
+export const hostPartOf = ({
+  allowRemote,
+  allowedCidr,
+}: {
+  allowRemote: boolean
+  allowedCidr: string[]
+}): string => (allowRemote ? (allowedCidr[0] ?? '127.0.0.1') : '127.0.0.1')

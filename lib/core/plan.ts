@@ -123,8 +123,9 @@ export interface Progress {
 /**
  * Does what is pending, in order, and returns the steps done. Stops at the first that fails: what was done stays, and the
  * next run plans only what is left.
+ * @param before steps that were done ahead of this plan, for the message
  */
-export async function applyPlan(plan: Plan, progress: Progress = {}): Promise<Step[]> {
+export async function applyPlan(plan: Plan, progress: Progress = {}, before = 0): Promise<Step[]> {
   const done: Step[] = []
   for (const step of pendingSteps(plan)) {
     const began = performance.now()
@@ -132,7 +133,7 @@ export async function applyPlan(plan: Plan, progress: Progress = {}): Promise<St
     try {
       await step.apply()
     } catch (thrown) {
-      throw stepFailed(step, thrown, done.length)
+      throw stepFailed(step, thrown, before + done.length)
     }
     progress.ended?.(step, Math.round(performance.now() - began))
     done.push(step)

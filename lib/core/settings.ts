@@ -22,6 +22,8 @@ export interface Setting {
   why: string
   /** Where it differs from what a baseline asks, and why that is right here. */
   exception?: string
+  /** `host`: only where the host is set up too, as it needs its keyring, components or paths. */
+  scope?: 'host'
 }
 
 export interface SettingInput {
@@ -29,6 +31,8 @@ export interface SettingInput {
   initFile: string
   /** Addresses that mysqld listens on. */
   bindAddress: string
+  /** Whether the host is set up too. */
+  host?: boolean
 }
 
 // `#` begins a comment in an option file, and blanks, quotes and backslashes have rules of their own.
@@ -52,7 +56,7 @@ export function settingsFor(input: SettingInput): Setting[] {
   checkPath(input.initFile, 'init file')
   if (!/^[0-9a-fA-F.:,*]+$/.test(input.bindAddress))
     throw new ZtError('BAD_INPUT', `bind address ${JSON.stringify(input.bindAddress)}: not an address`)
-  return settingList(input)
+  return settingList(input).filter(({ scope }) => scope === undefined || input.host === true)
 }
 
 /** The text of zero-trust.cnf. */

@@ -146,7 +146,7 @@ export async function installDatabase(options: ApplyOptions): Promise<Applied> {
   }
 }
 
-function refuseLeftover(plan: Plan): void {
+export function refuseLeftover(plan: Plan): void {
   const left = pendingSteps(plan).flatMap(step => step.changes.map(change => change.item))
   if (left.length > 0)
     throw new ZtError('INTERNAL', `applied, and yet it differs: ${left.join(', ')}`, {
@@ -187,7 +187,10 @@ export const applyOrders = ({ files, ...options }: OrderOptions): Promise<{ done
     return { done, plan }
   })
 
-function removeArchive({ pkiTar, keepArchive }: ApplyOptions, { from }: Installation): boolean {
+export function removeArchive(
+  { pkiTar, keepArchive }: Pick<ApplyOptions, 'pkiTar' | 'keepArchive'>,
+  { from }: Pick<Installation, 'from'>,
+): boolean {
   if (pkiTar === undefined || keepArchive === true || from !== 'archive') return false
   try {
     unlinkSync(pkiTar)

@@ -140,9 +140,19 @@ function stands(object: SqlObject, live: Map<string, string>): boolean {
  * @throws REFUSED on an applied migration that was changed or another log's database, NEWER_FORMAT on a newer schema
  */
 export async function planSchema(connection: Connection, options: SchemaOptions): Promise<SchemaPlan> {
+  return compareSchema(await readState(connection), options)
+}
+
+/** What a server that is still to be installed will get. */
+export const predictSchema = (options: SchemaOptions): SchemaPlan =>
+  compareSchema(
+    { started: false, origin: null, mysql: '', migrations: new Map(), objects: [], definer: null },
+    options,
+  )
+
+function compareSchema(state: SchemaState, options: SchemaOptions): SchemaPlan {
   const origin = checkOrigin(options.origin)
   const definitions = options.definitions ?? ownDefinitions
-  const state = await readState(connection)
   if (state.origin !== null && state.origin !== origin)
     throw new ZtError('REFUSED', `schema: this database belongs to the log ${state.origin}, not ${origin}`)
   const byTable = new Map(definitions.map(d => [d.table, d]))

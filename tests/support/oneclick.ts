@@ -37,6 +37,8 @@ export function makeHost(): Host {
 
 /** Options that put everything into a host's folders. */
 export const inHost = (host: Host): string[] => [
+  '--layer',
+  'database',
   '--conf-dir',
   host.confDir,
   '--tls-dir',

@@ -8,6 +8,8 @@ const recordSchema = z.strictObject({
   kind: z.literal('ztmysql-host'),
   /** Version of the program that wrote it. */
   version: z.string(),
+  /** Folder of the option files that mysqld reads last. */
+  confDir: z.string(),
   /** Whether port 3306 is open to `allowedCidr`. */
   allowRemote: z.boolean(),
   allowedCidr: z.array(z.string()),

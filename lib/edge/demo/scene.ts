@@ -119,6 +119,8 @@ export class Scene {
 
   get installFlags(): string[] {
     return [
+      '--layer',
+      'database',
       '--socket',
       this.server.socket,
       '--conf-dir',

@@ -2,7 +2,7 @@
 import { reason, ZtError } from '../../core/errors.ts'
 import type { Distribution } from '../../core/host/distribution.ts'
 import type { HostRecord } from '../../core/host/record.ts'
-import type { Change, Step } from '../../core/plan.ts'
+import type { Change, Finding, Step } from '../../core/plan.ts'
 import {
   dirChange,
   fileChange,
@@ -20,6 +20,15 @@ export interface Host {
   distribution: Distribution
   wanted: HostRecord
   journal: Journal
+}
+
+/**
+ * One part of the host. It is planned before anything is installed too, and once more right before it is applied: what
+ * is not there yet (a tool, a user) is planned as still to be made.
+ */
+export interface Layer {
+  steps: Step[]
+  findings: Finding[]
 }
 
 export interface FileStep {

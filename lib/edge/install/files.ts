@@ -1,12 +1,14 @@
 /** Steps that put files on the host and settings into the running server. */
 import { X509Certificate } from 'node:crypto'
 import { existsSync, lstatSync } from 'node:fs'
-import { ZtError } from '../../core/errors.ts'
+import { reason, ZtError } from '../../core/errors.ts'
 import type { Finding, Step } from '../../core/plan.ts'
 import type { ServerArchive } from '../../core/server_archive.ts'
 import { formatOptionFile, type Setting, type SettingDrift } from '../../core/settings.ts'
+import { type Listening, servedCertificate } from '../host/tls_served.ts'
+import { swapFolder } from '../host/tls_swap.ts'
 import type { Connection } from '../mysql.ts'
-import { dirChange, fileChange, type OwnedFile, putDir, putFile, snapshotFiles } from '../owned_files.ts'
+import { dirChange, fileChange, type OwnedFile, putFile } from '../owned_files.ts'
 import {
   anchorFiles,
   configFiles,
@@ -84,6 +86,44 @@ async function isLoaded(
   return Date.parse(await loadedUntil(connection)) === Date.parse(wanted)
 }
 
+/** Where this machine reaches the server; undefined where it does not listen on the network at all. */
+async function listening(connection: Connection): Promise<Listening | undefined> {
+  const [row] = await connection.query(
+    'SELECT @@skip_networking AS off, @@port AS port, @@bind_address AS host',
+  )
+  if (row === undefined || Number(row.off) === 1) return undefined
+  const [first = '*'] = String(row.host).split(',')
+  const host = first === '*' || first === '0.0.0.0' ? '127.0.0.1' : first === '::' ? '::1' : first
+  return { host, port: Number(row.port) }
+}
+
+/** The server's word is not enough: a connection of our own must be shown the certificate of the archive. */
+async function proveServed(connection: Connection, archive: ServerArchive): Promise<void> {
+  const place = await listening(connection)
+  if (place === undefined) return
+  const served = new X509Certificate(await servedCertificate(place, archive))
+  const wanted = new X509Certificate(archive.certificate)
+  if (served.fingerprint256 !== wanted.fingerprint256)
+    throw new ZtError(
+      'TLS',
+      `a new connection to ${place.host}:${place.port} is shown the certificate ${served.serialNumber.toLowerCase()}, not ${wanted.serialNumber.toLowerCase()}`,
+      { hint: 'see whether mysqld reads other files, or something else listens there' },
+    )
+}
+
+/** The old files are back: the server must take them up again before it is said what went wrong. */
+async function reloadBack(connection: Connection, thrown: unknown): Promise<never> {
+  try {
+    await connection.run('ALTER INSTANCE RELOAD TLS')
+  } catch (again) {
+    throw new ZtError('TLS', `${reason(thrown)}; nor are the files before it taken: ${reason(again)}`, {
+      hint: 'the certificates that were loaded go on until mysqld stops: see its error log before it is restarted',
+      cause: thrown,
+    })
+  }
+  throw thrown
+}
+
 /** A session that was opened with a certificate since revoked goes on until somebody ends it. */
 async function endRevoked(connection: Connection, { archive, revoked }: Material): Promise<void> {
   for (const { account, subject } of archive.accounts)
@@ -105,16 +145,18 @@ export async function tlsStep(
   if (changes.length === 0 && !(await isLoaded(connection, archive, files, loaded)))
     changes.push({ item: 'TLS of the running server', before: 'perhaps older files', after: 'reloaded' })
   const apply = async () => {
-    dirs.filter(dir => dirChange(dir).length > 0).forEach(putDir)
-    const restore = snapshotFiles(files)
-    files.filter(file => fileChange(file).length > 0).forEach(putFile)
+    const [dir] = dirs
+    if (dir === undefined) throw new ZtError('INTERNAL', 'no folder for certificates')
+    const swap = swapFolder(dir, files)
     try {
       await reload(connection, drift, archive.certificate)
+      await proveServed(connection, archive)
     } catch (thrown) {
-      restore()
+      swap.undo()
       for (const each of drift) await setGlobal(connection, { ...each, after: each.before ?? '' })
-      throw thrown
+      await reloadBack(connection, thrown)
     }
+    swap.done()
     await endRevoked(connection, material)
   }
   return { id: 'tls', description: 'put certificates in place and load them', changes, apply }

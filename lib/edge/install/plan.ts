@@ -1,8 +1,9 @@
 import { isLoopback } from '../../core/host_part.ts'
 import type { Finding, Plan, Step } from '../../core/plan.ts'
-import { type Setting, settingsFor } from '../../core/settings.ts'
+import { formatOptionFile, type Setting, settingsFor } from '../../core/settings.ts'
 import { observeAccounts } from '../accounts.ts'
 import { initPath, type Places, recordedFileFindings } from '../server_files.ts'
+import type { Material } from '../server_material.ts'
 import { planSettings, type SettingPlan } from '../server_settings.ts'
 import {
   accountFindings,
@@ -24,17 +25,19 @@ import {
 } from './files.ts'
 import { grantsStep } from './grants.ts'
 import { ordersStep } from './orders.ts'
+import { predictTarget } from './predict.ts'
 import { recordStep } from './record.ts'
 import { initFileText, privilegesOfRoles, schemaStep } from './schema.ts'
-import type { Target } from './target.ts'
+import type { InstallOptions, Target } from './target.ts'
 
 /** Every setting of a server whose accounts come from `hostPart`. */
-export function settingsOf(places: Places, hostPart: string): Setting[] {
+export function settingsOf(places: Places, hostPart: string, host = false): Setting[] {
   const loopback = hostPart === '::1' ? '::1' : '127.0.0.1'
   return settingsFor({
     tlsDir: places.tlsDir,
     initFile: initPath(places),
     bindAddress: isLoopback(hostPart) ? loopback : '*',
+    host,
   })
 }
 
@@ -50,7 +53,7 @@ async function tlsSteps(target: Target, plan: SettingPlan): Promise<Step[]> {
 /** Everything between the server and host as they are and as the archive, or the record of it, wants them. */
 export async function planTarget(target: Target): Promise<Plan> {
   const { connection, material, record, places, hostPart, databases } = target
-  const settings = settingsOf(places, hostPart)
+  const settings = settingsOf(places, hostPart, target.host)
   const settingPlan = await planSettings(connection, settings)
   const persisted = await persistedStep(target, settings)
   const accounts = await observeAccounts(connection)
@@ -83,3 +86,12 @@ export async function planTarget(target: Target): Promise<Plan> {
   if (tied.changes.length === 0) steps.push(recordStep(target, wanted, accounts))
   return { steps, findings, restart: settingPlan.restart }
 }
+
+/** The same where the server is still to be installed: every item as new. */
+export const predictInstallation = (options: InstallOptions, material: Material): Promise<Plan> =>
+  predictTarget(
+    options,
+    material,
+    target => settingsOf(target.places, target.hostPart, target.host),
+    formatOptionFile,
+  )

@@ -38,10 +38,13 @@ export interface InstallOptions {
   hostPart?: string
   /** The system's user that the anchor service runs as (default: as recorded, else `anchor`). */
   anchorUser?: string
+  /** Whether the host is this program's too, so that settings apply which need its keyring and its packages. */
+  host?: boolean
 }
 
 export interface Target {
   connection: Connection
+  host: boolean
   socket: string
   serverVersion: string
   places: Places
@@ -56,7 +59,7 @@ export interface Target {
   databases: string[]
 }
 
-function readRecord(places: { confDir: string }): InstallRecord | null {
+export function readRecord(places: { confDir: string }): InstallRecord | null {
   const path = recordPath({ ...places, tlsDir: '', anchorDir: '' })
   try {
     return parseInstallRecord(readPrivateFile(path, 'record of the installation'), path)
@@ -66,7 +69,7 @@ function readRecord(places: { confDir: string }): InstallRecord | null {
   }
 }
 
-async function readMaterial(
+export async function readMaterial(
   options: InstallOptions,
   record: InstallRecord | null,
   definitions: Iterable<TableDefinition>,
@@ -83,20 +86,28 @@ async function readMaterial(
   }
 }
 
-/** uid and gid of a system user. @throws NOT_FOUND */
-async function userOwner(name: string): Promise<Owner> {
+/** uid and gid of a system user; null where there is none. */
+export async function findUser(name: string): Promise<Owner | null> {
   if (!/^[a-z_][a-z0-9_-]{0,31}$/.test(name))
     throw new ZtError('BAD_INPUT', `system user ${JSON.stringify(name)}: not a user name`)
   const ids = await Promise.all(['-u', '-g'].map(flag => runClean(['id', flag, name], '/')))
   const [uid, gid] = ids.map(({ exitCode, stdout }) => (exitCode === 0 ? Number(stdout.trim()) : Number.NaN))
-  if (uid === undefined || gid === undefined || !Number.isInteger(uid) || !Number.isInteger(gid))
-    throw new ZtError('NOT_FOUND', `no system user ${name} for the anchor service`, {
-      hint: `make one (useradd --system --no-create-home ${name}), or name another with --anchor-user`,
-    })
-  return { uid, gid }
+  return Number.isInteger(uid) && Number.isInteger(gid) ? { uid: Number(uid), gid: Number(gid) } : null
 }
 
-function refuseOtherLog(origins: { archive?: string; record?: string; database: string | null }): string {
+async function userOwner(name: string): Promise<Owner> {
+  const owner = await findUser(name)
+  if (owner !== null) return owner
+  throw new ZtError('NOT_FOUND', `no system user ${name} for the anchor service`, {
+    hint: `make one (useradd --system --no-create-home ${name}), or name another with --anchor-user`,
+  })
+}
+
+export function refuseOtherLog(origins: {
+  archive?: string
+  record?: string
+  database: string | null
+}): string {
   const { archive, record, database } = origins
   const wanted = archive ?? record
   if (wanted === undefined) throw new ZtError('INTERNAL', 'neither an archive nor a record')
@@ -112,7 +123,7 @@ function refuseOtherLog(origins: { archive?: string; record?: string; database: 
 }
 
 /** A folder that is filled from the archive: only an archive can move it. */
-function placeOf(
+export function placeOf(
   given: string | undefined,
   recorded: string | undefined,
   name: 'tlsDir' | 'anchorDir',
@@ -175,6 +186,7 @@ export async function openTarget(
     checkOwners(owners)
     return {
       connection,
+      host: options.host ?? false,
       socket: options.socket,
       serverVersion,
       places,

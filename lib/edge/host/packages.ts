@@ -1,0 +1,147 @@
+/** What is missing of the packages, installed by apt and nothing else touched. */
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { reason, ZtError } from '../../core/errors.ts'
+import {
+  isRecentMysql,
+  type MysqlSource,
+  mysqlPackageOf,
+  mysqlServerPackages,
+  otherServerPackages,
+  parseCandidate,
+  parseInstalled,
+  parseMysqlSource,
+  refuseOldCandidate,
+  wantedPackages,
+} from '../../core/host/packages.ts'
+import type { Setup } from './setup.ts'
+import type { Layer } from './steps.ts'
+import { ask, must } from './system.ts'
+
+export interface InstalledPackages {
+  all: Map<string, string>
+  /** The server's package and version; null where there is none. */
+  mysql: { name: string; version: string } | null
+}
+
+const hasKernel = (feature: 'apparmor'): boolean => existsSync(`/sys/kernel/security/${feature}`)
+
+export async function installedPackages(): Promise<InstalledPackages> {
+  const names = [
+    ...mysqlServerPackages,
+    ...otherServerPackages,
+    ...wantedPackages.flatMap(({ name, or }) => [name, ...or]),
+  ]
+  const format = [
+    '-W',
+    '-f',
+    `${['Package', 'db:Status-Status', 'Version'].map(field => `\${${field}}`).join(' ')}\n`,
+  ]
+  // exit 1: some of them are not known to dpkg
+  const all = parseInstalled((await ask('dpkg-query', ...format, ...names)).stdout)
+  const name = mysqlServerPackages.find(each => all.has(each))
+  return { all, mysql: name === undefined ? null : { name, version: all.get(name) ?? '' } }
+}
+
+/** What would be installed, or why it cannot be; nothing is changed. @throws REFUSED */
+export async function refuseUnfitPackages({ distribution, wanted }: Setup): Promise<void> {
+  const { all, mysql } = await installedPackages()
+  const other = otherServerPackages.find(name => all.has(name))
+  if (other !== undefined)
+    throw new ZtError('REFUSED', `${other} is installed here`, {
+      hint: 'give Zero-Trust MySQL a host of its own: it never touches the databases of others',
+    })
+  if (mysql !== null) {
+    if (isRecentMysql(mysql.version)) return
+    throw new ZtError('REFUSED', `${mysql.name} ${mysql.version} is installed here: 8.4 or newer is needed`, {
+      hint: 'upgrade it first, or give Zero-Trust MySQL a host of its own',
+    })
+  }
+  const source = parseMysqlSource(wanted.mysqlSource)
+  if (source.kind === 'installed')
+    throw new ZtError('NOT_FOUND', 'MySQL is not installed, and --mysql-source installed installs none', {
+      hint: 'install MySQL 8.4 or newer, or give another --mysql-source',
+    })
+  if (source.kind === 'folder') debsIn(source.path)
+  if (source.kind === 'distro') refuseOldCandidate(distribution, await candidateOf('mysql-server'))
+}
+
+const candidateOf = async (name: string): Promise<string | null> =>
+  parseCandidate(await must('env', 'LC_ALL=C', 'apt-cache', 'policy', name))
+
+function debsIn(path: string): string[] {
+  const found = existsSync(path) ? readdirSync(path).filter(name => name.endsWith('.deb')) : []
+  if (!found.some(name => mysqlServerPackages.some(each => name.startsWith(`${each}_`))))
+    throw new ZtError('NOT_FOUND', `${path}: holds no .deb of a MySQL server`, {
+      hint: 'put mysql-server_VERSION_ARCH.deb and what it needs there',
+    })
+  return found.sort().map(name => join(path, name))
+}
+
+/** Whatever asks for it. */
+function missingPackages({ all, mysql }: InstalledPackages, source: MysqlSource): string[] {
+  const rest = wantedPackages.filter(
+    ({ name, or, kernel }) =>
+      ![name, ...or].some(each => all.has(each)) && (kernel === undefined || hasKernel(kernel)),
+  )
+  return [...(mysql === null ? [mysqlPackageOf(source)] : []), ...rest.map(({ name }) => name)]
+}
+
+const apt = [
+  'DEBIAN_FRONTEND=noninteractive',
+  'LC_ALL=C',
+  'NEEDRESTART_SUSPEND=1',
+  'apt-get',
+  '-q',
+  '-y',
+  '-o',
+  'DPkg::Lock::Timeout=300',
+  '-o',
+  'Dpkg::Options::=--force-confold',
+]
+
+/** From the cache of apt where everything is in it, so that no network is needed; else as apt finds it. */
+async function aptInstall(names: string[]): Promise<void> {
+  const install = [...apt, 'install', '--no-install-recommends']
+  const cached = await ask('env', ...install, '--no-download', ...names) // fails before it unpacks anything
+  if (cached.exitCode === 0) return
+  try {
+    await must('env', ...apt, 'update')
+    await must('env', ...install, ...names)
+  } catch (thrown) {
+    throw new ZtError('IO', `packages ${names.join(', ')}: ${reason(thrown)}`, {
+      hint: 'see that this host reaches the mirror of its apt sources, or put the packages into /var/cache/apt/archives',
+      cause: thrown,
+    })
+  }
+}
+
+export async function packagesLayer({ wanted, journal }: Setup): Promise<Layer> {
+  const source = parseMysqlSource(wanted.mysqlSource)
+  const missing = missingPackages(await installedPackages(), source)
+  const step = {
+    id: 'packages',
+    description: 'install what is missing, without recommended packages',
+    changes: missing.map(name => ({
+      item: `package ${name}`,
+      before: null,
+      after: `from ${originOf(name, source)}`,
+    })),
+    apply: async () => {
+      for (const name of missing) journal.keep({ kind: 'package', name, before: null })
+      const names = missing.filter(name => !isServer(name) || source.kind !== 'folder')
+      await aptInstall([
+        ...names,
+        ...(source.kind === 'folder' && missing.some(isServer) ? debsIn(source.path) : []),
+      ])
+    },
+  }
+  return { steps: [step], findings: [] }
+}
+
+const isServer = (name: string): boolean => mysqlServerPackages.some(each => each === name)
+
+const originOf = (name: string, source: MysqlSource): string => {
+  if (!isServer(name) || source.kind === 'distro') return 'the distribution'
+  return source.kind === 'folder' ? source.path : 'Oracle'
+}

@@ -1,0 +1,128 @@
+/** The host as a whole: its layers in the order in which each can stand on the ones before it. */
+import { ZtError } from '../../core/errors.ts'
+import { applyPlan, type Plan, type Progress, pendingSteps, type Step } from '../../core/plan.ts'
+import { refuseLeftover, removeArchive } from '../database.ts'
+import { lockDir } from '../files.ts'
+import { putDir } from '../owned_files.ts'
+import { binaryLayer } from './binary.ts'
+import { databaseLayer } from './database.ts'
+import { mysqldLayer, restartLayer, serviceLayer } from './mysqld.ts'
+import { packagesLayer } from './packages.ts'
+import { preflight } from './preflight.ts'
+import { recordLayer } from './record.ts'
+import { type HostOptions, openSetup, type Setup } from './setup.ts'
+import type { Layer } from './steps.ts'
+import { usersLayer } from './users.ts'
+
+interface ClosableLayer extends Layer {
+  close?(): void
+}
+
+/**
+ * In order. Each is planned before anything is installed, for the person who is asked, and once more when the ones
+ * before it are done.
+ */
+const layers: ((setup: Setup) => Promise<ClosableLayer>)[] = [
+  packagesLayer,
+  usersLayer,
+  serviceLayer,
+  mysqldLayer,
+  databaseLayer,
+  restartLayer,
+  binaryLayer,
+  recordLayer,
+]
+
+export interface HostInstallation {
+  plan: Plan
+  origin: string
+  from: 'archive' | 'record'
+}
+
+const installation = ({ material, installed }: Setup, plan: Plan): HostInstallation => ({
+  plan,
+  origin: material?.archive.origin ?? installed?.origin ?? '',
+  from: material === null ? 'record' : 'archive',
+})
+
+async function planSetup(setup: Setup): Promise<Plan> {
+  const plan: Plan = { steps: [], findings: [], restart: [] }
+  for (const layer of layers) {
+    const { steps, findings, close } = await layer(setup)
+    close?.()
+    plan.steps.push(...steps)
+    plan.findings.push(...findings)
+  }
+  return plan
+}
+
+/** What would change, and what a person must look at. Changes nothing. */
+export async function planHost(options: HostOptions): Promise<HostInstallation> {
+  const setup = await openSetup(options)
+  await preflight(setup)
+  return installation(setup, await planSetup(setup))
+}
+
+export interface ApplyHostOptions extends HostOptions {
+  keepArchive?: boolean
+  confirm?(plan: Plan): Promise<boolean>
+  progress?: Progress
+}
+
+export interface HostApplied extends HostInstallation {
+  /** Ids of the steps that were done. */
+  done: string[]
+  archiveRemoved: boolean
+}
+
+async function applyLayers(setup: Setup, progress: Progress | undefined): Promise<Step[]> {
+  const done: Step[] = []
+  for (const layer of layers) {
+    const { steps, close } = await layer(setup)
+    try {
+      done.push(...(await applyPlan({ steps, findings: [], restart: [] }, progress, done.length)))
+    } finally {
+      close?.()
+    }
+  }
+  return done
+}
+
+function lockHost(): () => void {
+  const dir = '/var/lib/ztmysql'
+  putDir({ path: dir, mode: 0o755, uid: 0, gid: 0 })
+  return lockDir(dir)
+}
+
+/**
+ * Judges, plans, asks, applies layer by layer, and plans once more to see that nothing is left. Run again it changes
+ * nothing.
+ * @throws what openSetup and preflight throw before anything is changed; the error of a step, which names it; REFUSED
+ * if not confirmed; LOCKED while another run is at work
+ */
+export async function installHost(options: ApplyHostOptions): Promise<HostApplied> {
+  const { keepArchive = false, confirm, progress, ...given } = options
+  const setup = await openSetup(given)
+  await preflight(setup)
+  const plan = await planSetup(setup)
+  let done: Step[] = []
+  if (pendingSteps(plan).length > 0) {
+    if (confirm && !(await confirm(plan)))
+      throw new ZtError('REFUSED', 'not confirmed: nothing was changed', {
+        hint: 'give --yes to apply the plan',
+      })
+    const release = lockHost()
+    try {
+      done = await applyLayers(setup, progress)
+    } finally {
+      release()
+    }
+  }
+  const after = done.length === 0 ? installation(setup, plan) : await planHost(given)
+  refuseLeftover(after.plan)
+  return {
+    ...after,
+    done: done.map(step => step.id),
+    archiveRemoved: removeArchive({ ...given, keepArchive }, after),
+  }
+}

@@ -1,0 +1,99 @@
+/** What the commands of vm_oneclick do where the whole host is theirs. */
+import { resolve } from 'node:path'
+import { print, say, yellow } from './cli.ts'
+import { parseCidrs } from './core/cidr.ts'
+import { ZtError } from './core/errors.ts'
+import { parseMysqlSource } from './core/host/packages.ts'
+import { driftLines, isClean, pendingSteps, planJson } from './core/plan.ts'
+import { installHost, planHost } from './edge/host/plan.ts'
+import { refuseUnfitProcess } from './edge/host/preflight.ts'
+import type { HostOptions } from './edge/host/setup.ts'
+import type { Flags } from './install_command.ts'
+import { asking, printPlan, tellCheck, tellPlan } from './plan_report.ts'
+
+/** Options of the database layer alone: on a host these things have their one place. */
+const databaseOnly = {
+  socket: '--socket',
+  confDir: '--conf-dir',
+  tlsDir: '--tls-dir',
+  anchorDir: '--anchor-dir',
+  hostPart: '--host-part',
+  anchorUser: '--anchor-user',
+} as const satisfies Partial<Record<keyof Flags, string>>
+
+function refuseDatabaseFlags(flags: Flags): void {
+  for (const [name, option] of Object.entries(databaseOnly))
+    if (flags[name as keyof typeof databaseOnly] !== undefined)
+      throw new ZtError('USAGE', `${option} is for the database alone: on a host its place is fixed`, {
+        hint: 'give --layer database as well, or leave it out',
+      })
+}
+
+/** `ALLOW_REMOTE=1`. @throws USAGE on anything but 0 and 1 */
+function remoteFromEnvironment(): boolean | undefined {
+  const text = process.env.ALLOW_REMOTE
+  if (text === undefined || text === '') return undefined
+  if (text === '1' || text === '0') return text === '1'
+  throw new ZtError('USAGE', `ALLOW_REMOTE is ${JSON.stringify(text)}`, { hint: 'set it to 1 or 0' })
+}
+
+/** Flags over environment; what neither has is as recorded. @throws USAGE, BAD_INPUT */
+function hostOptions(flags: Flags): HostOptions {
+  refuseDatabaseFlags(flags)
+  const pkiTar = flags.pkiTar ?? process.env.PKI_TAR
+  const cidr = flags.allowedCidr ?? (process.env.ALLOWED_CIDR || undefined)
+  const worm = flags.worm ?? (process.env.WORM_DIR || undefined)
+  if (flags.mysqlSource !== undefined) parseMysqlSource(flags.mysqlSource)
+  const given = {
+    pkiTar: pkiTar === undefined ? undefined : resolve(pkiTar),
+    caSha256: flags.caSha256,
+    mysqlSource: flags.mysqlSource,
+    allowRemote: flags.allowRemote ?? remoteFromEnvironment(),
+    allowedCidr: cidr === undefined ? undefined : parseCidrs(cidr),
+    worm: worm === undefined ? undefined : resolve(worm),
+  }
+  refuseUnfitProcess()
+  return {
+    pkiTarMayBeGone: flags.pkiTar === undefined,
+    ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+  }
+}
+
+export async function planOfHost(flags: Flags): Promise<void> {
+  const { plan, origin, from } = await planHost(hostOptions(flags))
+  if (flags.json) return print(JSON.stringify({ origin, ...planJson(plan) }))
+  say(`log ${origin}, by the ${from === 'archive' ? 'archive' : 'record of the last installation'}`)
+  tellPlan(plan, flags)
+}
+
+export async function checkHost(flags: Flags): Promise<void> {
+  const { plan, origin } = await planHost(hostOptions(flags))
+  tellCheck(plan, origin, flags)
+}
+
+export async function statusOfHost(flags: Flags): Promise<void> {
+  const { plan, origin } = await planHost(hostOptions(flags))
+  const pending = pendingSteps(plan).map(step => step.id)
+  if (flags.json)
+    return print(JSON.stringify({ origin, clean: isClean(plan), pending, findings: plan.findings }))
+  print(`${'log'.padEnd(13)}${origin}`)
+  for (const [label, text] of driftLines(plan)) print(`${label.padEnd(13)}${yellow(text)}`)
+}
+
+export async function applyHost(flags: Flags): Promise<void> {
+  if (flags.dryRun) return await planOfHost(flags)
+  const began = performance.now()
+  const applied = await installHost({
+    ...hostOptions(flags),
+    ...asking(flags),
+    keepArchive: flags.keepArchive ?? false,
+  })
+  const { done, archiveRemoved, plan, origin, from } = applied
+  if (flags.json) return print(JSON.stringify({ origin, done, archiveRemoved, ...planJson(plan) }))
+  if (from === 'record') say('no archive at hand: went by the record of the last installation')
+  printPlan({ ...plan, steps: [] })
+  if (done.length === 0) print('nothing to do')
+  else print(`applied: ${done.join(', ')}`)
+  if (archiveRemoved) say('the archive was removed: it held the key of the server')
+  say(`took ${((performance.now() - began) / 1000).toFixed(1)} s`)
+}
