@@ -44,7 +44,7 @@ function readProc(path: string): string | undefined {
 }
 
 /** When a process began, in clock ticks since boot; undefined once it is gone or a zombie. With the pid it is unique. */
-function startTicks(pid: number): number | undefined {
+export function startTicks(pid: number): number | undefined {
   const stat = readProc(`${pid}/stat`)
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') // the name before it may hold blanks
   return fields === undefined || fields[0] === 'Z' ? undefined : Number(fields[19])
@@ -90,7 +90,7 @@ export async function destroy(folder: string): Promise<void> {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 }) // a watchdog or another sweep may be at it too
 }
 
-const pidNamespace = (): string => /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0'
+export const pidNamespace = (): string => /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0'
 
 /** `<owner's pid>-<its start>-<its pid namespace>-<random>`: whose a folder is stands in its name, from the first moment. */
 const ownName = /^(\d+)-(\d+)-(\d+)-\w+$/
