@@ -4,7 +4,8 @@ import { reason, ZtError } from './core/errors.ts'
 import type { Anchored } from './edge/anchor.ts'
 import type { AnchorSettings } from './edge/anchor_service.ts'
 
-interface Options extends Omit<AnchorSettings, 'key' | 'waitSeconds'> {
+interface Options extends Omit<AnchorSettings, 'key' | 'waitSeconds' | 'worm'> {
+  worm?: string
   key?: string
   json?: boolean
   every: string
@@ -46,6 +47,9 @@ function anchorOptions(cmd: Command): Command {
         'socket path, udp://ADDRESS:PORT or none (default: /dev/log if it exists)',
       ).env('ANCHOR_SYSLOG'),
     )
+    .addOption(
+      new Option('--ship <dir>', 'folder for lines that rsyslog sends to a log host').env('ANCHOR_SHIP'),
+    )
     .option('--wait <seconds>', 'how long to wait for another run to end', '15')
 }
 
@@ -54,15 +58,25 @@ async function service() {
   return { ...(await import('./edge/anchor_service.ts')), ...(await import('./edge/become_owner.ts')) }
 }
 
-function settings(options: Options): AnchorSettings {
-  const { every: _every, json: _json, wait, key, ...rest } = options
-  if (rest.worm === undefined)
+async function settings(options: Options): Promise<AnchorSettings> {
+  const { every: _every, json: _json, wait, key, ...given } = options
+  const rest = await withPlaces(given)
+  const { worm } = rest
+  if (worm === undefined)
     throw new ZtError('USAGE', 'no store given', { hint: 'name it with --worm or WORM_DIR' })
   return {
     ...withSocket(rest),
+    worm,
     key: key ?? `${rest.state}/anchor_key.json`,
     waitSeconds: wholeNumber('--wait', wait, 0),
   }
+}
+
+/** Where no store is named, that of the host that vm_oneclick set up, and what goes with it. */
+async function withPlaces<T extends { worm?: string; ship?: string }>(given: T): Promise<T> {
+  if (given.worm !== undefined) return given
+  const { anchorPlaces } = await import('./edge/host/anchor_places.ts')
+  return { ...given, ...anchorPlaces() }
 }
 
 function withSocket<T extends { socket?: string; defaultsFile?: string }>(given: T): T {
@@ -80,25 +94,25 @@ function report(anchors: Anchored[], worm: string, json: boolean | undefined): v
     )
 }
 
-const onWarning = (text: string) => say(`anchor_head: warning: ${text}`)
+const warning = (program: string) => (text: string) => say(`${program}: warning: ${text}`)
 
-async function once(options: Options): Promise<void> {
+async function once(options: Options, program: string): Promise<void> {
   const { anchorNow, becomeOwner } = await service()
-  const given = settings(options)
+  const given = await settings(options)
   becomeOwner(given.state)
-  report(await anchorNow(given, { onWarning }), given.worm, options.json)
+  report(await anchorNow(given, { onWarning: warning(program) }), given.worm, options.json)
 }
 
-async function now(options: Options): Promise<void> {
+async function now(options: Options, program: string): Promise<void> {
   const { anchorNow, anchorStanding, becomeOwner } = await service()
   const { gateText } = await import('./core/anchor_text.ts')
-  const given = settings(options)
+  const given = await settings(options)
   becomeOwner(given.state)
   const before = await anchorStanding(given)
-  say(`gate before: ${gateText(before.gate, before.confirmedNumber)}`)
-  report(await anchorNow(given, { onWarning }), given.worm, options.json)
+  say(`gate before: ${gateText(before.gate, before.confirmedNumber, program)}`)
+  report(await anchorNow(given, { onWarning: warning(program) }), given.worm, options.json)
   const after = await anchorStanding(given)
-  const gate = gateText(after.gate, after.confirmedNumber)
+  const gate = gateText(after.gate, after.confirmedNumber, program)
   say(`gate after: ${gate}`)
   if (after.gate !== null)
     throw new ZtError('REFUSED', `anchored, but the gate is still ${gate}`, {
@@ -106,44 +120,47 @@ async function now(options: Options): Promise<void> {
     })
 }
 
-async function status(options: Options): Promise<void> {
+async function status(options: Options, program: string): Promise<void> {
   const { anchorStanding, becomeOwner } = await service()
   const { standingText } = await import('./core/anchor_text.ts')
+  const given = await withPlaces(options) // before the account changes: the record is root's
   becomeOwner(options.state)
-  const standing = await anchorStanding(withSocket(options))
-  print(options.json ? JSON.stringify(standing) : standingText(standing, Date.now()))
+  const standing = await anchorStanding(withSocket(given))
+  print(options.json ? JSON.stringify(standing) : standingText(standing, Date.now(), program))
   if (standing.gate !== null)
-    throw new ZtError('REFUSED', 'the gate is closed: writes are refused', { hint: 'run anchor_head now' })
+    throw new ZtError('REFUSED', 'the gate is closed: writes are refused', {
+      hint: `run ${program} now`,
+    })
 }
 
-async function loop(options: Options): Promise<never> {
+async function loop(options: Options, program: string): Promise<never> {
   const { anchorNow, becomeOwner } = await service()
-  const given = settings(options)
+  const given = await settings(options)
   becomeOwner(given.state)
   const seconds = wholeNumber('--every', options.every)
   for (;;) {
     const next = Date.now() + seconds * 1000
     try {
-      report(await anchorNow(given, { onWarning }), given.worm, options.json)
+      report(await anchorNow(given, { onWarning: warning(program) }), given.worm, options.json)
     } catch (thrown) {
       // the next turn may find the server or the store back; what must not go on is stopped in the run itself
-      say(`anchor_head: error: ${reason(thrown)}`)
+      say(`${program}: error: ${reason(thrown)}`)
       if (thrown instanceof ZtError && thrown.hint) say(`hint: ${thrown.hint}`)
     }
     await new Promise(done => setTimeout(done, Math.max(0, next - Date.now())))
   }
 }
 
-/** `anchor_head [now|loop|status]`. */
-export function anchorCommand(name = 'anchor_head'): Command {
+/** `anchor_head [now|loop|status]`. @param program how a person calls it */
+export function anchorCommand(name = 'anchor_head', program = name): Command {
   const cmd = command(
     name,
     'Anchor the audit trail: seal, sign the head, put it into the store, confirm it to the database.',
     [
-      `${name} --worm /mnt/worm`,
-      `${name} now --worm /mnt/worm`,
-      `${name} loop --every 60 --worm worm --socket mysqld.sock --key anchor_key.json --state state`,
-      `${name} status --json`,
+      `${program} --worm /mnt/worm`,
+      `${program} now --worm /mnt/worm`,
+      `${program} loop --every 60 --worm worm --socket mysqld.sock --key anchor_key.json --state state`,
+      `${program} status --json`,
     ],
   ).addHelpText(
     'after',
@@ -158,16 +175,16 @@ Exit codes:
   )
   anchorOptions(cmd.command('run', { isDefault: true }))
     .description('anchor once: what the timer calls (the default)')
-    .action(once)
+    .action((options: Options) => once(options, program))
   anchorOptions(cmd.command('now'))
     .description('anchor once and say how the gate stands: the way out of a closed one')
-    .action(now)
+    .action((options: Options) => now(options, program))
   anchorOptions(cmd.command('loop'))
     .description('anchor again and again, for development')
     .option('--every <seconds>', 'from start to start', '60')
-    .action(loop)
+    .action((options: Options) => loop(options, program))
   databaseOptions(cmd.command('status'))
     .description('say how things stand; exit 1 where the gate is closed')
-    .action(status)
+    .action((options: Options) => status(options, program))
   return cmd
 }

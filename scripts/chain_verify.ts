@@ -2,7 +2,7 @@
  * chain_verify: holds a trail (live database or export) against the auditor's own anchors, trust folder and receipts.
  * Exit 0: nothing found. 1: something was. 3: could not judge. It never takes a key or a count from what it judges.
  */
-import { type Command, command, Option, print, runMain, wholeNumber } from '../lib/cli.ts'
+import { type Command, command, Option, print, runMain, say, wholeNumber } from '../lib/cli.ts'
 import { progress } from '../lib/progress.ts'
 
 interface Options {
@@ -38,6 +38,7 @@ function main(): Command {
       'chain_verify --trust trust --anchors anchors --defaults-file clients/auditor.cnf',
       'chain_verify --trust trust --anchors anchors --file trail.ndjson --json',
       'chain_verify export --defaults-file clients/auditor.cnf --out trail.ndjson',
+      'chain_verify anchors-from-log received.log --out anchors',
     ],
   )
   source(cmd.command('verify', { isDefault: true }))
@@ -83,6 +84,19 @@ function main(): Command {
       const { events, rows } = await exportTrail(options, options.out ?? '', bar.update)
       bar.stop()
       print(`${options.out}: ${events} events, ${rows} rows`)
+    })
+  cmd
+    .command('anchors-from-log <file...>')
+    .description('write the anchors that a log host received to a folder for --anchors; oldest file first')
+    .addOption(new Option('--out <dir>', 'the folder to make').makeOptionMandatory())
+    .option('--json', 'print JSON')
+    .action(async (files: string[], { out = '', json }: Options) => {
+      const { anchorsFromLog } = await import('../lib/edge/anchors_from_log.ts')
+      const { anchors, first, last, again, faults } = await anchorsFromLog(files, out)
+      if (json) print(JSON.stringify({ out, anchors, first, last, again, faults }))
+      else print(`${out}: ${anchors} anchors, ${first} to ${last}; ${again} lines were received again`)
+      for (const { file, line, detail } of faults) say(`FAIL ${file}:${line}: ${detail}`)
+      process.exitCode = faults.length > 0 ? 1 : 0
     })
   cmd
     .command('findings')

@@ -21,11 +21,11 @@ const gates: Record<string, string> = {
 }
 
 /** @param confirmedNumber of the last anchor that the store accepted, 0 before the first */
-export function gateText(gate: string | null, confirmedNumber: number): string {
+export function gateText(gate: string | null, confirmedNumber: number, program = 'anchor_head'): string {
   if (gate === null) return 'open'
   const why =
     gate === '45G02' && confirmedNumber === 0
-      ? 'no anchor yet: run anchor_head now'
+      ? `no anchor yet: run ${program} now`
       : (gates[gate] ?? 'writes are refused')
   return `closed (${gate}): ${why}`
 }
@@ -36,7 +36,11 @@ function age(time: string | null, now: number): string {
 }
 
 /** What the database says of its anchors, by label. @param now milliseconds since 1970 */
-export function trailLines(standing: Omit<StandingText, 'outstanding'>, now: number): [string, string][] {
+export function trailLines(
+  standing: Omit<StandingText, 'outstanding'>,
+  now: number,
+  program?: string,
+): [string, string][] {
   const { recordedNumber, recordedSize, confirmedNumber, confirmedAt, pending, oldestPendingAt } = standing
   return [
     ...(recordedNumber === 0
@@ -49,13 +53,13 @@ export function trailLines(standing: Omit<StandingText, 'outstanding'>, now: num
           ],
         ] as [string, string][])),
     ['waiting', `${pending} events${pending > 0 ? `, the oldest queued ${age(oldestPendingAt, now)}` : ''}`],
-    ['gate', gateText(standing.gate, confirmedNumber)],
+    ['gate', gateText(standing.gate, confirmedNumber, program)],
   ]
 }
 
 /** @param now milliseconds since 1970 */
-export function standingText(standing: StandingText, now: number): string {
-  const lines = trailLines(standing, now).map(([label, text]) => `${label.padEnd(11)}${text}`)
+export function standingText(standing: StandingText, now: number, program?: string): string {
+  const lines = trailLines(standing, now, program).map(([label, text]) => `${label.padEnd(11)}${text}`)
   if (standing.outstanding.length > 0)
     lines.push(`spool      anchor ${standing.outstanding.join(', ')} signed and not confirmed`)
   const { store } = standing

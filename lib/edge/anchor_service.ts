@@ -10,6 +10,7 @@ import { readPrivateFile } from './files.ts'
 import { openMysql } from './mysql.ts'
 import { openSyslog, type Syslog } from './syslog.ts'
 import { openWorm } from './worm.ts'
+import { shipping } from './worm_ship.ts'
 
 export interface DatabaseSettings {
   /** Unix socket; with `defaultsFile` that file's server. */
@@ -24,6 +25,8 @@ export interface AnchorSettings extends DatabaseSettings {
   /** At a rotation: the anchor_key.json that signed until now. */
   oldKey?: string
   worm: string
+  /** The folder of lines that rsyslog sends to a log host. */
+  ship?: string
   state: string
   /** A target, `none`, or nothing for /dev/log where there is one. */
   syslog?: string
@@ -90,7 +93,8 @@ async function whenFree<T>(waitSeconds: number, run: () => Promise<T>): Promise<
 /** One run. @throws as runAnchor, openMysql, and what reading the key throws */
 export async function anchorNow(settings: AnchorSettings, hooks: Hooks = {}): Promise<Anchored[]> {
   const keys = readKeys(settings)
-  const worm = openWorm(settings.worm)
+  const store = openWorm(settings.worm)
+  const worm = settings.ship === undefined ? store : shipping(store, settings.ship)
   const syslog = syslogOf(settings.syslog)
   const state = new AnchorState(settings.state)
   return withAnchorDatabase(settings, database =>

@@ -130,7 +130,7 @@ export async function openLiveTrail(
 }
 
 /** Lines of a file, line ends included, none longer than `maxLine`: the length comes from whoever wrote it. */
-async function* lines(path: string, maxLine: number): AsyncGenerator<string> {
+export async function* lines(path: string, maxLine: number): AsyncGenerator<string> {
   let rest = ''
   for await (const chunk of createReadStream(path, { encoding: 'utf8', highWaterMark: 1 << 18 })) {
     const parts = (rest + chunk).split('\n')

@@ -403,9 +403,9 @@ describe('anchors', () => {
     expect(line).toBe(first(vectors.anchors).syslog)
     const { number, size, head } = first(anchors)
     const pattern =
-      /^<109>1 (\S+) (\S+) anchor_head (\d+) AUDIT_CHAIN_HEAD \[ztmysql@32473 origin="([^"]*)" number="(\d+)" size="(\d+)" head="([0-9a-f]{64})" sha256="([0-9a-f]{64})"\] (\S+)$/
+      /^<109>1 (\S+) (\S+) anchor_head (\d+) AUDIT_CHAIN_HEAD \[ztmysql@32473 origin="([^"]*)" number="(\d+)" size="(\d+)" head="([0-9a-f]{64})" fingerprint="([0-9a-f]{64})" prev="([0-9a-f]{64})" sha256="([0-9a-f]{64})"\] (\S+)$/
     const found = pattern.exec(line)
-    expect(found?.slice(1, 9)).toEqual([
+    expect(found?.slice(1, 11)).toEqual([
       first(anchors).time,
       'db1',
       '4242',
@@ -413,9 +413,11 @@ describe('anchors', () => {
       String(number),
       String(size),
       head,
+      first(anchors).fingerprint,
+      first(anchors).prev,
       first(vectors.anchors).sha256,
     ])
-    expect(Buffer.from(found?.[9] ?? '', 'base64').toString()).toBe(checkpoint)
+    expect(Buffer.from(found?.[11] ?? '', 'base64').toString()).toBe(checkpoint)
     expect(formatAnchorSyslog(first(objects), { host: 'no host', pid: 1 })).toContain(' - anchor_head 1 ')
   })
 })

@@ -107,7 +107,10 @@ export interface SyslogSource {
 /** Facility 13 (log audit), severity 5 (notice): RFC 5424 §6.2.1. */
 const priority = 13 * 8 + 5
 
-/** The RFC 5424 message AUDIT_CHAIN_HEAD of an anchor object; its message is the checkpoint in base64. */
+/**
+ * The RFC 5424 message AUDIT_CHAIN_HEAD of an anchor object; its message is the checkpoint in base64. The object can be
+ * made again from it, byte for byte (anchor_log.ts).
+ */
 export function formatAnchorSyslog(bytes: Bytes, source: SyslogSource): string {
   const anchor = parseAnchor(bytes)
   const host = /^[\x21-\x7e]{1,255}$/.test(source.host) ? source.host : '-'
@@ -116,6 +119,8 @@ export function formatAnchorSyslog(bytes: Bytes, source: SyslogSource): string {
     number: anchor.number,
     size: anchor.size,
     head: anchor.head,
+    fingerprint: anchor.fingerprint,
+    prev: anchor.prev,
     sha256: anchorHash(bytes),
   }).map(([name, value]) => `${name}="${escapeParam(String(value))}"`)
   const header = `<${priority}>1 ${anchor.time} ${host} anchor_head ${source.pid} AUDIT_CHAIN_HEAD`
