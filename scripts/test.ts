@@ -1,7 +1,9 @@
 #!/usr/bin/env bun
 /**
- * The one test command: compiler, linter, binaries, then bun test with the arguments given.
+ * The one test command: compiler, linter, binaries, then bun test with the arguments given. `--host`: binaries and the
+ * tests that boot hosts, `--all` more of them; `--with-host`: everything, as CI runs it.
  * The last line is `N passed, N failed`, with `, N skipped` where there are any; exit 1 on a failure or where nothing ran.
+ * Where hosts were wanted and cannot be booted, `hostless: ` stands before it, and the reason is the line above.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -42,8 +44,12 @@ export function verdict(
   return { line: `${passed} passed, ${failed} failed${skipped}`, exitCode: failed === 0 ? 0 : 1 }
 }
 
-async function run(command: string[]): Promise<number> {
-  const child = Bun.spawn(command, { cwd: root, stdio: ['inherit', 'inherit', 'inherit'] })
+async function run(command: string[], env: Record<string, string> = {}): Promise<number> {
+  const child = Bun.spawn(command, {
+    cwd: root,
+    stdio: ['inherit', 'inherit', 'inherit'],
+    env: { ...process.env, ...env },
+  })
   const forget = onExit(() => child.kill())
   const exitCode = await child.exited
   forget()
@@ -70,7 +76,15 @@ async function buildBinaries(): Promise<boolean> {
 
 const nothing: Counts = { passed: 0, failed: 0, skipped: 0 }
 
-async function runTests(args: string[]): Promise<{ counts: Counts; exitCode: number }> {
+/** What bunfig.toml keeps out of `bun test`: it needs root and takes minutes. */
+const hostTests = ['--path-ignore-patterns=none/**', 'tests/host']
+
+interface Ran {
+  counts: Counts
+  exitCode: number
+}
+
+async function runTests(args: string[], env: Record<string, string> = {}): Promise<Ran> {
   mkdirSync(join(root, '.cache'), { recursive: true })
   const folder = mkdtempSync(join(root, '.cache', 'report-'))
   const sweep = () => rmSync(folder, { recursive: true, force: true })
@@ -79,7 +93,7 @@ async function runTests(args: string[]): Promise<{ counts: Counts; exitCode: num
     const report = join(folder, 'junit.xml')
     const reporter = ['--reporter=junit', `--reporter-outfile=${report}`]
     // a test that waits for a server on a busy machine is not a failed one
-    const exitCode = await run([process.execPath, 'test', '--timeout=300000', ...reporter, ...args])
+    const exitCode = await run([process.execPath, 'test', '--timeout=300000', ...reporter, ...args], env)
     return { counts: existsSync(report) ? countJunit(readFileSync(report, 'utf8')) : nothing, exitCode }
   } finally {
     forget()
@@ -87,16 +101,59 @@ async function runTests(args: string[]): Promise<{ counts: Counts; exitCode: num
   }
 }
 
+/** Why this machine cannot boot hosts; undefined where it can. */
+async function whyHostless(): Promise<string | undefined> {
+  const script = join(root, 'tests/support/host_supported.ts')
+  const child = Bun.spawn([process.execPath, script], { cwd: root, stdout: 'pipe', stderr: 'inherit' })
+  const [said, exitCode] = await Promise.all([new Response(child.stdout).text(), child.exited])
+  if (exitCode === 0) return undefined
+  return said.trim() || `the question ended with exit ${exitCode}`
+}
+
+const sum = (a: Ran, b: Ran): Ran => ({
+  counts: {
+    passed: a.counts.passed + b.counts.passed,
+    failed: a.counts.failed + b.counts.failed,
+    skipped: a.counts.skipped + b.counts.skipped,
+  },
+  exitCode: a.exitCode || b.exitCode,
+})
+
+function close(counts: Counts, checks: boolean[], runnerExit: number, hostless?: string): 0 | 1 {
+  const { line, exitCode } = verdict(counts, checks, runnerExit)
+  console.log(hostless === undefined ? `\n${line}` : `\nno host was booted: ${hostless}\nhostless: ${line}`)
+  return exitCode
+}
+
+/** `bun run test:host`: exit 3 where this machine cannot boot hosts. */
+async function testHosts(args: string[]): Promise<number> {
+  const hostless = await whyHostless()
+  if (hostless !== undefined) {
+    console.log(`\nno host was booted: ${hostless}\nhostless: 0 passed, 0 failed`)
+    return 3
+  }
+  const checks = [await buildBinaries()]
+  const [ignore = '', folder = ''] = hostTests
+  const filters = args.filter(arg => arg !== '--all')
+  const env = { ZT_HOST_ALL: args.includes('--all') ? '1' : '' }
+  const tests = await runTests([ignore, ...(filters.length > 0 ? filters : [folder])], env)
+  return close(tests.counts, checks, tests.exitCode)
+}
+
 async function main(args: string[]): Promise<number> {
+  if (args[0] === '--host') return testHosts(args.slice(1))
+  const withHost = args[0] === '--with-host'
   const checks = [
     await check('tsc', ['--noEmit']),
     await check('biome', ['check', '--error-on-warnings', '.']),
     await buildBinaries(),
   ]
-  const tests = await runTests(args)
-  const { line, exitCode } = verdict(tests.counts, checks, tests.exitCode)
-  console.log(`\n${line}`)
-  return exitCode
+  const filters = withHost ? args.slice(1) : args
+  const tests = await runTests(filters)
+  if (!withHost || filters.length > 0) return close(tests.counts, checks, tests.exitCode)
+  const hostless = await whyHostless()
+  const all = hostless === undefined ? sum(tests, await runTests(hostTests)) : tests
+  return close(all.counts, checks, all.exitCode, hostless)
 }
 
 if (import.meta.main) {

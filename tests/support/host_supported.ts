@@ -63,3 +63,9 @@ export async function hostsSupported(): Promise<string | undefined> {
   }
   return rehearse()
 }
+
+if (import.meta.main) {
+  const why = await hostsSupported()
+  if (why !== undefined) console.log(why)
+  process.exit(why === undefined ? 0 : 3)
+}
