@@ -4,6 +4,7 @@
  */
 import { type Command, command, Option, runMain } from '../lib/cli.ts'
 import type { Flags } from '../lib/install_command.ts'
+import { reloadTlsCommand } from '../lib/reload_command.ts'
 
 const load = () => import('../lib/install_command.ts')
 
@@ -59,6 +60,7 @@ function main(): Command {
     'sudo vm_oneclick --allow-remote --allowed-cidr 10.1.0.0/16,fd00:1::/64',
     'sudo vm_oneclick check',
     'sudo vm_oneclick orders 000007.json',
+    'sudo vm_oneclick reload-tls --pki-tar /tmp/pki_server.tar.gz',
   ])
   asks(all(root.command('apply', { isDefault: true })))
     .description('plan, ask, apply (the default)')
@@ -77,6 +79,7 @@ function main(): Command {
     .description('apply what an administrator signed: tenants, grants, revocations')
     .option('--json', 'print JSON')
     .action(async (files: string[], flags: Flags) => (await load()).runOrders(files, flags))
+  reloadTlsCommand(root, places)
   places(root.command('config'))
     .description('print the option file of mysqld')
     .option('--tls-dir <dir>', 'where certificates and key are (default: /etc/ztmysql/tls)')

@@ -104,14 +104,14 @@ function lockPlaces(target: Target): () => void {
   return lockDir(confDir)
 }
 
-interface Asking {
+export interface Asking {
   /** Asked with the plan before anything changes; false ends it. */
   confirm?(plan: Plan): Promise<boolean>
   progress?: Progress
 }
 
 /** Plans under the lock, asks, applies. Returns the ids of the steps that were done. */
-async function applyLocked(
+export async function applyLocked(
   target: Target,
   asking: Asking,
   plan: (target: Target) => Promise<Plan>,

@@ -5,7 +5,8 @@ import { reason, ZtError } from '../../core/errors.ts'
 import type { Finding, Step } from '../../core/plan.ts'
 import type { ServerArchive } from '../../core/server_archive.ts'
 import { formatOptionFile, type Setting, type SettingDrift } from '../../core/settings.ts'
-import { type Listening, servedCertificate } from '../host/tls_served.ts'
+import { refuseCrlOlderThanInPlace } from '../host/crl_in_place.ts'
+import { servedCertificate } from '../host/tls_served.ts'
 import { swapFolder } from '../host/tls_swap.ts'
 import type { Connection } from '../mysql.ts'
 import { dirChange, fileChange, type OwnedFile, putFile } from '../owned_files.ts'
@@ -86,33 +87,22 @@ async function isLoaded(
   return Date.parse(await loadedUntil(connection)) === Date.parse(wanted)
 }
 
-/** Where this machine reaches the server; undefined where it does not listen on the network at all. */
-async function listening(connection: Connection): Promise<Listening | undefined> {
-  const [row] = await connection.query(
-    'SELECT @@skip_networking AS off, @@port AS port, @@bind_address AS host',
-  )
-  if (row === undefined || Number(row.off) === 1) return undefined
-  const [first = '*'] = String(row.host).split(',')
-  const host = first === '*' || first === '0.0.0.0' ? '127.0.0.1' : first === '::' ? '::1' : first
-  return { host, port: Number(row.port) }
-}
-
 /** The server's word is not enough: a connection of our own must be shown the certificate of the archive. */
-async function proveServed(connection: Connection, archive: ServerArchive): Promise<void> {
-  const place = await listening(connection)
-  if (place === undefined) return
-  const served = new X509Certificate(await servedCertificate(place, archive))
+async function proveServed(socket: string, archive: ServerArchive): Promise<void> {
+  const served = new X509Certificate(await servedCertificate({ socket }, archive))
   const wanted = new X509Certificate(archive.certificate)
   if (served.fingerprint256 !== wanted.fingerprint256)
     throw new ZtError(
       'TLS',
-      `a new connection to ${place.host}:${place.port} is shown the certificate ${served.serialNumber.toLowerCase()}, not ${wanted.serialNumber.toLowerCase()}`,
-      { hint: 'see whether mysqld reads other files, or something else listens there' },
+      `a new connection to ${socket} is shown the certificate ${served.serialNumber.toLowerCase()}, not ${wanted.serialNumber.toLowerCase()}`,
+      { hint: 'see the error log of the server' },
     )
 }
 
 /** The old files are back: the server must take them up again before it is said what went wrong. */
-async function reloadBack(connection: Connection, thrown: unknown): Promise<never> {
+async function reloadBack(connection: Connection, drift: SettingDrift[], thrown: unknown): Promise<never> {
+  const hadNone = drift.some(({ variable, before }) => variable === 'ssl_cert' && !before)
+  if (hadNone) throw thrown
   try {
     await connection.run('ALTER INSTANCE RELOAD TLS')
   } catch (again) {
@@ -140,6 +130,7 @@ export async function tlsStep(
 ): Promise<Step> {
   const { archive } = material
   const { connection, places, owners } = target
+  refuseCrlOlderThanInPlace(places.tlsDir, archive.crl)
   const { dirs, files } = tlsFiles(places, owners, archive)
   const changes = [...dirs.flatMap(dirChange), ...files.flatMap(fileChange), ...drift.map(driftChange)]
   if (changes.length === 0 && !(await isLoaded(connection, archive, files, loaded)))
@@ -150,11 +141,11 @@ export async function tlsStep(
     const swap = swapFolder(dir, files)
     try {
       await reload(connection, drift, archive.certificate)
-      await proveServed(connection, archive)
+      await proveServed(target.socket, archive)
     } catch (thrown) {
       swap.undo()
       for (const each of drift) await setGlobal(connection, { ...each, after: each.before ?? '' })
-      await reloadBack(connection, thrown)
+      await reloadBack(connection, drift, thrown)
     }
     swap.done()
     await endRevoked(connection, material)
