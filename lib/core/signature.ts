@@ -2,6 +2,7 @@
 import { p256 } from '@noble/curves/nist.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { type Bytes, checkLength } from './bytes.ts'
+import { type Engine, noble } from './engine.ts'
 import { lp } from './lp.ts'
 
 /** What a signature says: the members of the event, as text; `after` is the row digest, 32 bytes. */
@@ -38,13 +39,13 @@ export function signWrite(secretKey: Bytes, write: SignedWrite): Bytes {
 }
 
 /** @param publicKey SEC1 point, 33 or 65 bytes. False for a wrong length, a high S or a point off the curve. */
-export function verifyWrite(publicKey: Bytes, write: SignedWrite, signature: Bytes): boolean {
-  if (signature.length !== 64) return false
-  try {
-    return p256.verify(signature, eventMessage(write), publicKey, { lowS: true })
-  } catch {
-    return false // noble throws on r or s out of range and on a bad point: not a signature
-  }
+export function verifyWrite(
+  publicKey: Bytes,
+  write: SignedWrite,
+  signature: Bytes,
+  engine: Engine = noble,
+): boolean {
+  return engine.p256(publicKey, eventMessage(write), signature)
 }
 
 /** SHA-256 of the DER SubjectPublicKeyInfo, 32 bytes (SPEC §2). */

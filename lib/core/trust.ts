@@ -15,6 +15,7 @@ import {
   readAccounts,
   readLog,
   readTenants,
+  readWitnesses,
   type Trust,
   type TrustedCertificate,
   type TrustFiles,
@@ -30,7 +31,14 @@ import {
   readCrl,
 } from './x509.ts'
 
-export type { Trust, TrustedCertificate, TrustedLogKey, TrustedTenant, TrustFiles } from './trust_content.ts'
+export type {
+  Trust,
+  TrustedCertificate,
+  TrustedLogKey,
+  TrustedTenant,
+  TrustedWitnesses,
+  TrustFiles,
+} from './trust_content.ts'
 export type { Role } from './trust_files.ts'
 
 /** What the CA signs of a manifest. */
@@ -128,14 +136,17 @@ export function parseTrust(files: TrustFiles, options: { caSha256?: string | und
   const tenants = readTenants(need(files, 'tenants.json'))
   const certificates = readAccounts(files, tenants)
   const fixed = ['accounts.json', 'ca.pem', 'crl.pem', 'log.json', 'tenants.json']
-  if (manifest.files.length !== fixed.length + certificates.length)
+  const witnesses = files.get('witnesses.json')
+  if (manifest.files.length !== fixed.length + certificates.length + (witnesses ? 1 : 0))
     throw wrong('it holds a file of no known use')
   const crl = readCrls(need(files, 'crl.pem'), ca)
   checkRevocations(certificates, crl)
+  const log = readLog(need(files, 'log.json'))
   return {
     serial: manifest.serial,
     time: manifest.time,
-    ...readLog(need(files, 'log.json')),
+    ...log,
+    ...(witnesses ? { witnesses: readWitnesses(witnesses, log.origin) } : {}),
     ca,
     crl,
     tenants,

@@ -10,7 +10,8 @@ import { formatVkey } from './vkey.ts'
 import { readCertificate } from './x509.ts'
 
 /** What a trust folder is made from. */
-export interface TrustContent extends Pick<Trust, 'serial' | 'time' | 'origin' | 'logKeys' | 'tenants'> {
+export interface TrustContent
+  extends Pick<Trust, 'serial' | 'time' | 'origin' | 'logKeys' | 'tenants' | 'witnesses'> {
   /** DER. */
   readonly ca: readonly Bytes[]
   readonly crl: readonly Bytes[]
@@ -43,6 +44,19 @@ function contentFiles(content: TrustContent): Map<string, Bytes> {
     kems: kems.map(toBase64),
     kmsKeys,
   }))
+  if (content.witnesses)
+    files.set(
+      'witnesses.json',
+      json({
+        v: 1,
+        quorum: content.witnesses.quorum,
+        witnesses: content.witnesses.keys.map(({ key, from, until }) => ({
+          key: formatVkey(key),
+          from,
+          until,
+        })),
+      }),
+    )
   return files
     .set('ca.pem', utf8(content.ca.map(der => formatPem('CERTIFICATE', der)).join('')))
     .set('crl.pem', utf8(content.crl.map(der => formatPem('X509 CRL', der)).join('')))

@@ -1,5 +1,5 @@
 /** What a trust folder says (SPEC §6.4), file by file. Only trust.ts calls this, after it checked the signature. */
-import { type Bytes, fromBase64, fromUtf8 } from './bytes.ts'
+import { type Bytes, fromBase64, fromUtf8, toHex } from './bytes.ts'
 import { clientName, oneLine } from './dn.ts'
 import { ZtError } from './errors.ts'
 import { parseCanonical } from './json.ts'
@@ -45,6 +45,18 @@ export interface TrustedLogKey {
   readonly until: number | null
 }
 
+export interface TrustedWitnesses {
+  /** How many of those in force must have cosigned. */
+  readonly quorum: number
+  readonly keys: readonly {
+    /** Ed25519 cosignature/v1 (0x04) or ML-DSA-44 (0x06). */
+    readonly key: Vkey
+    /** Anchor numbers, both included; null: still in use. */
+    readonly from: number
+    readonly until: number | null
+  }[]
+}
+
 export interface Trust {
   readonly serial: number
   readonly time: string
@@ -54,6 +66,8 @@ export interface Trust {
   /** A CRL of each CA, in the same order. */
   readonly crl: readonly CrlInfo[]
   readonly logKeys: readonly TrustedLogKey[]
+  /** Absent: nobody is asked to cosign. */
+  readonly witnesses?: TrustedWitnesses
   readonly tenants: readonly TrustedTenant[]
   readonly certificates: readonly TrustedCertificate[]
 }
@@ -84,6 +98,23 @@ export function readLog(bytes: Bytes): { origin: string; logKeys: TrustedLogKey[
     if (key.ed25519.name !== log.origin || key.mldsa44.name !== log.origin)
       throw wrong('log.json holds keys of another log')
   return { origin: log.origin, logKeys }
+}
+
+/** A key without white space in its name; type 0x04 is 33 bytes, 0x06 1,313. */
+const witnessKey = (text: string): Vkey =>
+  parseVkey(text, text.length < 400 ? 'cosignature' : 'mldsa44', 'witnesses.json')
+
+export function readWitnesses(bytes: Bytes, origin: string): TrustedWitnesses {
+  const { quorum, witnesses } = parseCanonical(bytes, schema.witnessesSchema, 'witnesses.json', {
+    newline: true,
+  })
+  const keys = witnesses.map(({ key, ...range }) => ({ key: witnessKey(key), ...range }))
+  if (keys.some(({ key }) => key.name === origin)) throw wrong('witnesses.json names the log itself')
+  if (new Set(keys.map(({ key }) => toHex(key.publicKey))).size !== keys.length)
+    throw wrong('witnesses.json names one key twice')
+  if (quorum > new Set(keys.map(({ key }) => key.name)).size)
+    throw wrong('witnesses.json asks for more cosignatures than it names witnesses')
+  return { quorum, keys }
 }
 
 export function readTenants(bytes: Bytes): TrustedTenant[] {

@@ -47,6 +47,22 @@ export const logSchema = z.strictObject({
     .min(1),
 })
 
+/** Optional: the witnesses whose cosignatures a checkpoint must carry (SPEC §6.4). */
+export const witnessesSchema = z.strictObject({
+  v: z.literal(1),
+  quorum: z.int().positive().max(14),
+  witnesses: z
+    .array(
+      z.strictObject({
+        key: z.string(),
+        from: z.int().positive(),
+        until: z.int().positive().nullable(),
+      }),
+    )
+    .min(1)
+    .max(100),
+})
+
 export const tenantsSchema = z.strictObject({
   v: z.literal(1),
   tenants: z.array(

@@ -13,9 +13,10 @@ import {
 } from './bytes.ts'
 import { ZtError } from './errors.ts'
 
-/** The kinds a checkpoint is signed with: type byte and length of the public key. */
+/** The kinds a checkpoint is signed with: type byte and length of the public key. A witness has its own for Ed25519. */
 const kinds = {
   ed25519: { type: 0x01, length: 32 },
+  cosignature: { type: 0x04, length: 32 },
   mldsa44: { type: 0x06, length: 1312 },
 } as const
 

@@ -1,9 +1,11 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
+import { ed25519 } from '@noble/curves/ed25519.js'
 import { sha256 } from '@noble/hashes/sha2.js'
-import { type Bytes, fromUtf8, toHex, utf8 } from '../../lib/core/bytes.ts'
+import { type Bytes, fromUtf8, random, toHex, utf8 } from '../../lib/core/bytes.ts'
 import { formatPem } from '../../lib/core/pem.ts'
 import { parseTrust } from '../../lib/core/trust.ts'
 import { buildTrust } from '../../lib/core/trust_build.ts'
+import { makeVkey } from '../../lib/core/vkey.ts'
 import { p256Point } from '../../lib/core/x509.ts'
 import { type Authority, issueCrl } from '../../lib/edge/pki/certificates.ts'
 import {
@@ -203,5 +205,32 @@ describe('at a rollover', () => {
       account: 'app_old',
       revokedAt: '2026-01-01T00:00:00.000000Z',
     })
+  })
+})
+
+describe('witnesses', () => {
+  const witness = (name: string) => ({
+    key: makeVkey(name, 'cosignature', ed25519.getPublicKey(random(32))),
+    from: 1,
+    until: null,
+  })
+
+  test('that were named come back as they went in', async () => {
+    const content = await makeContent([ca], clients)
+    const witnesses = { quorum: 1, keys: [witness('a.example'), witness('b.example')] }
+    const files = buildTrust({ ...content, witnesses }, [ca.scalar])
+    expect(parseTrust(files).witnesses).toEqual(witnesses)
+    expect(parseTrust(buildTrust(content, [ca.scalar])).witnesses).toBeUndefined()
+  })
+
+  test('are refused where they are the log, one key twice, or fewer than are asked for', async () => {
+    const content = await makeContent([ca], clients)
+    const one = witness('a.example')
+    for (const witnesses of [
+      { quorum: 1, keys: [witness(logName)] },
+      { quorum: 1, keys: [one, one] },
+      { quorum: 2, keys: [witness('a.example'), witness('a.example')] },
+    ])
+      expect(refusal(() => buildTrust({ ...content, witnesses }, [ca.scalar])).code).toBe('VERIFY_FAILED')
   })
 })

@@ -2,6 +2,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { z } from 'zod'
 import { type Bytes, toBase64, toHex, utf8 } from '../bytes.ts'
+import { type Engine, noble } from '../engine.ts'
 import { ZtError } from '../errors.ts'
 import { formatCanonical, parseCanonical } from '../json.ts'
 import { isOrigin } from '../origin.ts'
@@ -70,9 +71,9 @@ export const anchorHash = (bytes: Bytes): string => toHex(sha256(bytes))
  * Number, head, fingerprint and prev are bound by the anchor's event (isEventOf), once that is under the root.
  * @throws BAD_FORMAT, BAD_LENGTH, BAD_SIGNATURE
  */
-export function openAnchor(anchor: Anchor, log: TrustedLog): Checkpoint {
+export function openAnchor(anchor: Anchor, log: TrustedLog, engine: Engine = noble): Checkpoint {
   const what = `anchor ${anchor.number}`
-  const checkpoint = openCheckpoint(anchor.checkpoint, log, anchor.number, what)
+  const checkpoint = openCheckpoint(anchor.checkpoint, log, anchor.number, what, engine)
   if (anchor.origin !== checkpoint.origin)
     throw new ZtError('BAD_SIGNATURE', `${what}: names log ${anchor.origin}, signed is ${checkpoint.origin}`)
   if (anchor.size !== checkpoint.size)

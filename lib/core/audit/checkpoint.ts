@@ -2,6 +2,7 @@
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { ml_dsa44 } from '@noble/post-quantum/ml-dsa.js'
 import { type Bytes, checkLength, concat, equal, fromBase64, toBase64, u64, utf8 } from '../bytes.ts'
+import { type Engine, noble } from '../engine.ts'
 import { ZtError } from '../errors.ts'
 import { checkOrigin } from '../origin.ts'
 import { makeVkey, type Vkey } from '../vkey.ts'
@@ -22,10 +23,24 @@ export interface LogKey {
   until: number | null
 }
 
+/** Somebody else who saw the log grow: an Ed25519 cosignature/v1 key or an ML-DSA-44 one, for anchors from … until. */
+export interface Witness {
+  key: Vkey
+  from: number
+  until: number | null
+}
+
+/** Witnesses, and how many of those in force must have cosigned a checkpoint. */
+export interface Witnesses {
+  quorum: number
+  keys: readonly Witness[]
+}
+
 /** The log as a verifier's own trust folder names it. */
 export interface TrustedLog {
   origin: string
   logKeys: readonly LogKey[]
+  witnesses?: Witnesses | undefined
 }
 
 /** One pair of signing keys: seeds of 32 bytes each. */
@@ -35,7 +50,7 @@ export interface AnchorKey {
   mldsa44: Bytes
 }
 
-const signatureLength = { ed25519: 64, mldsa44: 8 + 2420 } as const
+const signatureLength = { ed25519: 64, cosignature: 8 + 64, mldsa44: 8 + 2420 } as const
 
 /** `ORIGIN\nSIZE\nBASE64(root)\n`. */
 export function formatTreeHead(head: TreeHead): string {
@@ -109,21 +124,28 @@ export function signCheckpoint(head: TreeHead, keys: readonly AnchorKey[], times
   })
 }
 
-function verifyEd25519(key: Vkey, note: Note, line: NoteSignature): boolean {
-  try {
-    return ed25519.verify(line.signature, utf8(note.text), key.publicKey, { zip215: false })
-  } catch {
-    return false // noble throws on points that do not decode: not a signature
-  }
-}
+/** What an Ed25519 cosignature (type 0x04) signs: C2SP tlog-cosignature. @param timestamp seconds since 1970 */
+export const cosignatureMessage = (note: string, timestamp: number | bigint): Bytes =>
+  utf8(`cosignature/v1\ntime ${timestamp}\n${note}`)
 
-/** The timestamp in seconds, or undefined where the line does not verify. */
-function verifyMldsa44(key: Vkey, head: TreeHead, line: NoteSignature): number | undefined {
-  const view = new DataView(line.signature.buffer, line.signature.byteOffset, 8)
-  const timestamp = view.getBigUint64(0)
+/** The timestamp in seconds of a line that verifies, 0 for a kind that has none, undefined for one that does not. */
+function timeOfLine(
+  key: Vkey,
+  note: Note,
+  head: TreeHead,
+  line: NoteSignature,
+  engine: Engine,
+): number | undefined {
+  if (key.kind === 'ed25519')
+    return engine.ed25519(key.publicKey, utf8(note.text), line.signature) ? 0 : undefined
+  const timestamp = new DataView(line.signature.buffer, line.signature.byteOffset, 8).getBigUint64(0)
   if (timestamp < 1n || timestamp > BigInt(Number.MAX_SAFE_INTEGER)) return undefined
-  const message = cosignedMessage(key.name, head, timestamp)
-  return ml_dsa44.verify(line.signature.subarray(8), message, key.publicKey) ? Number(timestamp) : undefined
+  const signature = line.signature.subarray(8)
+  const verified =
+    key.kind === 'cosignature'
+      ? engine.ed25519(key.publicKey, cosignatureMessage(note.text, timestamp), signature)
+      : engine.mldsa44(key.publicKey, cosignedMessage(key.name, head, timestamp), signature)
+  return verified ? Number(timestamp) : undefined
 }
 
 /** The pairs that sign anchor `number`, oldest first. */
@@ -139,7 +161,8 @@ export interface Checkpoint extends TreeHead {
 }
 
 /**
- * A checkpoint whose every required signature line is there, in order, with nothing else, and verifies.
+ * A checkpoint whose every required signature line is there and verifies: the log's own first, in order, then those of
+ * witnesses. Lines of others are left alone, as C2SP asks; another one of the log or of a trusted witness is refused.
  * @param log from the verifier's own trust folder, never from what it verifies
  * @param number of the anchor that carries it, which says whose signatures are required
  * @throws BAD_FORMAT, BAD_LENGTH on its form; BAD_SIGNATURE on its origin or signatures
@@ -149,6 +172,7 @@ export function openCheckpoint(
   log: TrustedLog,
   number: number,
   what = 'checkpoint',
+  engine: Engine = noble,
 ): Checkpoint {
   const note = parseNote(source, what)
   const head = parseTreeHead(note.text, what)
@@ -158,33 +182,100 @@ export function openCheckpoint(
   const wanted = pairs.flatMap(pair => [pair.ed25519, pair.mldsa44])
   if (wanted.length === 0)
     throw new ZtError('BAD_SIGNATURE', `${what}: no key of the log is in force for anchor ${number}`)
-  if (note.signatures.length !== wanted.length)
+  const others = note.signatures.slice(wanted.length)
+  if (note.signatures.length < wanted.length || others.some(line => line.name === head.origin))
     throw new ZtError(
       'BAD_SIGNATURE',
-      `${what}: expected ${wanted.length} signature lines, got ${note.signatures.length}`,
+      `${what}: expected ${wanted.length} signature lines of the log, got ${note.signatures.filter(line => line.name === head.origin).length}`,
     )
   const timestamps = new Set<number>()
   wanted.forEach((key, i) => {
     const line = note.signatures[i]
-    const timestamp = line === undefined ? undefined : verifyLine(key, note, head, line, what)
+    const timestamp = line === undefined ? undefined : verifyLine(key, note, head, line, what, engine)
     if (key.kind === 'mldsa44' && timestamp !== undefined) timestamps.add(timestamp)
   })
-  const [timestamp, ...others] = timestamps
-  if (timestamp === undefined || others.length > 0)
+  const [timestamp, ...further] = timestamps
+  if (timestamp === undefined || further.length > 0)
     throw new ZtError('BAD_SIGNATURE', `${what}: its signatures do not agree about the time`)
+  checkWitnesses(log.witnesses, number, note, head, others, what, engine)
   return { ...head, timestamp }
 }
 
-function verifyLine(key: Vkey, note: Note, head: TreeHead, line: NoteSignature, what: string): number {
+/**
+ * A checkpoint that came without its anchor's number: by the keys that were in force for any one number.
+ * @throws as openCheckpoint
+ */
+export function openAnyCheckpoint(
+  source: Bytes | string,
+  log: TrustedLog,
+  what = 'checkpoint',
+  engine: Engine = noble,
+): Checkpoint {
+  const ranges = [...log.logKeys, ...(log.witnesses?.keys ?? [])]
+  const numbers = new Set(
+    ranges.flatMap(({ from, until }) => [from, ...(until === null ? [] : [until, until + 1])]),
+  )
+  let failed: unknown
+  for (const number of [...numbers].sort((a, b) => b - a))
+    try {
+      return openCheckpoint(source, log, number, what, engine)
+    } catch (thrown) {
+      if (!(thrown instanceof ZtError) || thrown.code === 'INTERNAL') throw thrown
+      failed ??= thrown
+    }
+  throw failed
+}
+
+function verifyLine(
+  key: Vkey,
+  note: Note,
+  head: TreeHead,
+  line: NoteSignature,
+  what: string,
+  engine: Engine,
+): number {
   if (key.name !== head.origin || line.name !== key.name || !equal(line.keyId, key.keyId))
     throw new ZtError(
       'BAD_SIGNATURE',
       `${what}: the ${key.kind} line is missing, out of order or another key's`,
     )
   checkLength(line.signature, `${what}: ${key.kind} signature`, signatureLength[key.kind])
-  const verified =
-    key.kind === 'ed25519' ? (verifyEd25519(key, note, line) ? 0 : undefined) : verifyMldsa44(key, head, line)
+  const verified = timeOfLine(key, note, head, line, engine)
   if (verified === undefined)
     throw new ZtError('BAD_SIGNATURE', `${what}: the ${key.kind} signature does not verify`)
   return verified
+}
+
+function checkWitnesses(
+  witnesses: Witnesses | undefined,
+  number: number,
+  note: Note,
+  head: TreeHead,
+  lines: readonly NoteSignature[],
+  what: string,
+  engine: Engine,
+): void {
+  const keys = (witnesses?.keys ?? []).filter(
+    w => w.from <= number && (w.until === null || number <= w.until),
+  )
+  if (!witnesses || keys.length === 0) return
+  const names = new Set<string>()
+  for (const { key } of keys) {
+    const own = lines.filter(line => line.name === key.name && equal(line.keyId, key.keyId))
+    if (own.length === 0) continue
+    const [line] = own
+    if (
+      line === undefined ||
+      own.length > 1 ||
+      line.signature.length !== signatureLength[key.kind] ||
+      timeOfLine(key, note, head, line, engine) === undefined
+    )
+      throw new ZtError('BAD_SIGNATURE', `${what}: the cosignature of ${key.name} does not verify`)
+    names.add(key.name)
+  }
+  if (names.size < witnesses.quorum)
+    throw new ZtError(
+      'BAD_SIGNATURE',
+      `${what}: ${names.size} of ${keys.length} witnesses cosigned it, the trust folder asks for ${witnesses.quorum}`,
+    )
 }

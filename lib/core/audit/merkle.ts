@@ -62,6 +62,16 @@ export class Frontier {
     this.#size += 1
   }
 
+  /** Adds a full subtree of `leaves` leaves, a power of two, that begins where this tree ends. @throws BAD_INPUT */
+  appendSubtree(root: Bytes, leaves: number): void {
+    checkRange(Number.isInteger(Math.log2(leaves)) && this.#size % leaves === 0, 'subtree')
+    let node = root
+    for (let rest = this.#size / leaves; rest % 2 === 1; rest = (rest - 1) / 2)
+      node = nodeHash(this.#nodes.pop() ?? emptyRoot(), node, this.#hash)
+    this.#nodes.push(node)
+    this.#size += leaves
+  }
+
   /** Root of the tree as it stands, 32 bytes. */
   root(): Bytes {
     const last = this.#nodes.at(-1)
@@ -82,7 +92,7 @@ export function treeRoot(leaves: Iterable<Bytes>, hash: Hash = sha256): Bytes {
 }
 
 /** The largest power of two below n, for n ≥ 2. */
-function split(n: number): number {
+export function split(n: number): number {
   let k = 1
   while (k * 2 < n) k *= 2
   return k

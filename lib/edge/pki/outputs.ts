@@ -1,4 +1,5 @@
 /** What follows from the state and is written anew with every change: CRL, archives, option files, trust folder. */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Bytes, fromBase64, fromUtf8, utf8 } from '../../core/bytes.ts'
 import { formatClientConfig } from '../../core/mycnf.ts'
@@ -6,7 +7,9 @@ import { formatPem, parsePem } from '../../core/pem.ts'
 import { formatPkiServer, type PkiServerAccount } from '../../core/pki_server.ts'
 import { folderOf, formatPkiState, type PkiAccount } from '../../core/pki_state.ts'
 import { formatTime } from '../../core/time.ts'
+import type { Trust } from '../../core/trust.ts'
 import { buildTrust } from '../../core/trust_build.ts'
+import { readWitnesses } from '../../core/trust_content.ts'
 import { certificatePath } from '../../core/trust_files.ts'
 import { parseVkey } from '../../core/vkey.ts'
 import { packArchive } from '../archive.ts'
@@ -139,10 +142,17 @@ function writeTrust(draft: Draft): void {
       })),
       tenants,
       certificates,
+      ...witnessesOf(draft),
     },
     draft.authorities.map(ca => ca.scalar),
   )
   for (const [path, bytes] of files) put(draft, `trust/${path}`, bytes)
+}
+
+/** Whom the person named, in a witnesses.json that he laid into the PKI folder, to cosign checkpoints. */
+function witnessesOf(draft: Draft): Pick<Trust, 'witnesses'> {
+  if (!existsSync(join(draft.dir, 'witnesses.json'))) return {}
+  return { witnesses: readWitnesses(get(draft, 'witnesses.json'), draft.state.origin) }
 }
 
 /** Completes a draft that asked for the CA; pki.json comes last. */
