@@ -144,7 +144,7 @@ describe('a bundle', () => {
     const full = await run(...bundle)
     expect([full.code, full.stdout.trim().split('\n').at(-1)]).toEqual([
       1,
-      'verdict: does not hold: host.firewall, host.intrusion',
+      'verdict: does not hold: host.firewall, host.intrusion, host.updates, host.services',
     ])
     const offHost = await run(...bundle, '--require', 'off-host', '--json')
     const report = JSON.parse(offHost.stdout) as Report

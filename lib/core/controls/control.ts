@@ -29,8 +29,12 @@ export interface Check {
   length?: number
 }
 
+/** Judgements of what a host says of itself. */
+export type HostJudgement = 'firewall' | 'intrusion' | 'kernel' | 'updates' | 'services'
+
 /** Names of judgements that take more than a comparison; each is a pure function of the judge. */
 export type Judgement =
+  | HostJudgement
   | 'server-certificate'
   | 'accounts-bound'
   | 'rights'

@@ -8,6 +8,7 @@ import { settingDrift, settingsFor } from '../settings.ts'
 import { grantsFor, type Role } from '../sqlgen/grants.ts'
 import type { Trust } from '../trust.ts'
 import { isSignedBy, p384Point, readCertificate } from '../x509.ts'
+import { hostJudgements } from './host_judgements.ts'
 import { type Evidence, fail, type Outcome, pass } from './outcome.ts'
 
 type Act = (result: Json, evidence: Evidence) => Outcome
@@ -165,4 +166,5 @@ export const judgements: Record<Judgement, Act> = {
   'wrapped-keys': wrappedKeys,
   hybrid,
   brackets,
+  ...hostJudgements,
 }

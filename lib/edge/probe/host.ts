@@ -9,32 +9,17 @@ import { settingsFor } from '../../core/settings.ts'
 import { onExit } from '../cleanup.ts'
 import type { Connection } from '../mysql.ts'
 import { observeSettings } from '../server_settings.ts'
-import { $ } from '../shell.ts'
+import { machineProbes } from './machine.ts'
 import { attempt, notApplicable, type Probe, type ProbeContext } from './probe.ts'
 
 const onSocket = (): string => 'root by the local socket'
 const onHost = (): string => 'root on the host'
-
-/** Written by the host installer; without it this machine is not one whose firewall and units are ours to judge. */
-const hostRecord = '/etc/ztmysql/host.json'
 
 function asRoot(run: (root: Connection, context: ProbeContext) => Promise<Json>): Probe['run'] {
   return async context =>
     context.root === undefined
       ? notApplicable('the collector is not root on the database host')
       : run(context.root, context)
-}
-
-function ofHost(run: () => Promise<Json>): Probe['run'] {
-  return async () =>
-    existsSync(hostRecord) ? run() : notApplicable('this machine was not set up as a host by vm_oneclick')
-}
-
-/** What a tool prints, or that it is not there: both are answers. */
-async function printed(tool: string, ...args: string[]): Promise<string> {
-  const found = await $`command -v ${tool}`.nothrow() // exit 1: not installed
-  if (found.exitCode !== 0) return `${tool}: not installed`
-  return (await $`${tool} ${args} 2>&1`.nothrow()).stdout // its complaint is the observation
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : String(value ?? ''))
@@ -172,20 +157,7 @@ export const hostProbes: Probe[] = [
       canary === undefined ? notApplicable('no --canary was given') : seekCanary(root, canary),
     ),
   },
-  {
-    id: 'firewall',
-    grade: 'host',
-    identity: onHost,
-    command: () => 'ufw status verbose',
-    run: ofHost(async () => ({ status: await printed('ufw', 'status', 'verbose') })),
-  },
-  {
-    id: 'intrusion',
-    grade: 'host',
-    identity: onHost,
-    command: () => 'fail2ban-client status',
-    run: ofHost(async () => ({ status: await printed('fail2ban-client', 'status') })),
-  },
+  ...machineProbes,
   {
     id: 'confinement',
     grade: 'host',

@@ -1,0 +1,154 @@
+/** UFW: nothing comes in but SSH, and MySQL from the networks that it is open to. Observed in the kernel, not by UFW's word. */
+import { existsSync, lstatSync, readFileSync } from 'node:fs'
+import { ZtError } from '../../core/errors.ts'
+import { formatCidr } from '../../core/host/cidr.ts'
+import {
+  type FirewallFacts,
+  type FirewallWanted,
+  firewallChanges,
+  firewallFindings,
+  mysqlSources,
+  plannedRules,
+  planRules,
+  settingOf,
+  ufwDefaults,
+} from '../../core/host/firewall.ts'
+import { letsIn } from '../../core/host/firewall_rules.ts'
+import { withBlock, withValue } from '../../core/host/firewall_text.ts'
+import type { Step } from '../../core/plan.ts'
+import { fileChange, type OwnedFile, putFile, snapshotFiles } from '../owned_files.ts'
+import { $ } from '../shell.ts'
+import { sshConnection, sshPorts } from './firewall_ssh.ts'
+import type { Host, Layer } from './steps.ts'
+import { must, unitState } from './system.ts'
+
+const paths = {
+  conf: '/etc/ufw/ufw.conf',
+  defaults: '/etc/default/ufw',
+  before: '/etc/ufw/before.rules',
+  before6: '/etc/ufw/before6.rules',
+  user: '/etc/ufw/user.rules',
+  user6: '/etc/ufw/user6.rules',
+} as const
+
+const rivals = ['nftables.service', 'firewalld.service', 'netfilter-persistent.service', 'iptables.service']
+
+const read = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '')
+
+async function kernelRules(tool: 'iptables' | 'ip6tables'): Promise<string> {
+  const found = await $`command -v ${tool}`.nothrow() // exit 1: not installed, and UFW, which needs it, neither
+  return found.exitCode === 0 ? must(tool, '-S') : ''
+}
+
+async function enabledRivals(): Promise<string[]> {
+  const states = await Promise.all(rivals.map(async unit => ({ unit, state: await unitState(unit) })))
+  return states.flatMap(({ unit, state }) =>
+    state.enabled === 'enabled' || state.active === 'active' ? [unit] : [],
+  )
+}
+
+export async function observeFirewall(): Promise<FirewallFacts> {
+  return {
+    conf: read(paths.conf),
+    defaults: read(paths.defaults),
+    user: read(paths.user),
+    user6: read(paths.user6),
+    kernel: await kernelRules('iptables'),
+    kernel6: existsSync('/proc/net/if_inet6') ? await kernelRules('ip6tables') : null,
+    sshPorts: await sshPorts(),
+    unit: (await unitState('ufw.service')).enabled,
+    rivals: await enabledRivals(),
+  }
+}
+
+function ownedText(path: string, bytes: string, mode: number): OwnedFile {
+  const { uid, gid, mode: has } = lstatSync(path, { throwIfNoEntry: false }) ?? { uid: 0, gid: 0, mode }
+  return { path, bytes, mode: has & 0o7777, uid, gid }
+}
+
+/** The texts of UFW's files as they shall be, made from those that are there. */
+function wantedFiles(facts: FirewallFacts, wanted: FirewallWanted): OwnedFile[] {
+  const sources = mysqlSources(wanted)
+  const defaults = ufwDefaults
+    .filter(([name, value]) => settingOf(facts.defaults, name) !== value)
+    .reduce((text, [name, value]) => withValue(text, name, value), facts.defaults)
+  const of = (family: 4 | 6) => sources.filter(source => source.family === family)
+  return [
+    ownedText(paths.defaults, defaults, 0o644),
+    ownedText(paths.before, withBlock(read(paths.before), of(4)), 0o640),
+    ownedText(paths.before6, withBlock(read(paths.before6), of(6)), 0o640),
+  ]
+}
+
+/** @throws REFUSED if the rules to be would not let in the SSH connection that this runs over */
+function refuseToCutSsh(facts: FirewallFacts, wanted: FirewallWanted): void {
+  const ssh = sshConnection()
+  if (ssh === null || formatCidr(ssh.client) === '::1' || formatCidr(ssh.client).startsWith('127.')) return
+  const { client, port, iface } = ssh
+  const rules = plannedRules(facts, planRules(facts, wanted)).filter(rule => rule.family === client.family)
+  if (letsIn(rules, { source: client, port, iface })) return
+  const from = formatCidr(client)
+  throw new ZtError('REFUSED', `the firewall would cut this SSH connection: ${from} to port ${port}`, {
+    hint: `open it first: ufw allow proto tcp from ${from} to any port ${port} comment 'kept: SSH'`,
+  })
+}
+
+/** One step, since its parts are safe in one order only: rules first, then what refuses all the rest. */
+async function firewallStep({ journal, wanted }: Host): Promise<Step> {
+  const facts = await observeFirewall()
+  refuseToCutSsh(facts, wanted)
+  const files = wantedFiles(facts, wanted)
+  return {
+    id: 'firewall',
+    description: 'UFW: refuse what comes in, but SSH and MySQL from its networks',
+    changes: [...files.flatMap(fileChange), ...firewallChanges(facts, wanted)],
+    apply: async () => {
+      for (const path of Object.values(paths)) journal.keepFile(path)
+      const before = await unitState('ufw.service')
+      journal.keep({ kind: 'unit', name: 'ufw.service', before })
+      const restore = snapshotFiles(Object.values(paths).map(path => ownedText(path, '', 0o640)))
+      try {
+        await bring(facts, wanted, files)
+        await seeThatItHolds(wanted)
+      } catch (thrown) {
+        restore()
+        await (settingOf(facts.conf, 'ENABLED') === 'yes'
+          ? must('ufw', 'reload')
+          : must('ufw', '--force', 'disable'))
+        throw thrown
+      }
+    },
+  }
+}
+
+async function bring(facts: FirewallFacts, wanted: FirewallWanted, files: OwnedFile[]): Promise<void> {
+  const active = settingOf(facts.conf, 'ENABLED') === 'yes'
+  const { add, remove } = planRules(facts, wanted)
+  if (settingOf(facts.defaults, 'IPV6') !== 'yes') {
+    // UFW takes no rule for IPv6 before, neither in its files nor in the kernel
+    putFile(ownedText(paths.defaults, withValue(facts.defaults, 'IPV6', 'yes'), 0o644))
+    if (active) await must('ufw', 'reload')
+  }
+  for (const { ports, proto, source, family, comment } of add) {
+    const from = source.bits === 0 ? (family === 4 ? '0.0.0.0/0' : '::/0') : formatCidr(source)
+    await must('ufw', 'allow', 'proto', proto, 'from', from, 'to', 'any', 'port', ports, 'comment', comment)
+  }
+  for (const { command } of remove) await must('ufw', '--force', 'delete', ...command)
+  for (const file of files.filter(each => fileChange(each).length > 0)) putFile(file)
+  await must('systemctl', 'enable', 'ufw.service')
+  await (active ? must('ufw', 'reload') : must('ufw', '--force', 'enable'))
+}
+
+/** @throws IO where the kernel does not hold what was asked for: UFW says yes to more than that */
+async function seeThatItHolds(wanted: FirewallWanted): Promise<void> {
+  const [first] = firewallChanges(await observeFirewall(), wanted)
+  if (first === undefined) return
+  throw new ZtError('IO', `the firewall did not take it: ${first.item}: ${first.before ?? 'missing'}`, {
+    hint: 'see: ufw status verbose; iptables -S; ip6tables -S',
+  })
+}
+
+export async function firewallLayer(host: Host): Promise<Layer> {
+  const step = await firewallStep(host)
+  return { steps: [step], findings: firewallFindings(await observeFirewall(), host.wanted) }
+}
