@@ -24,6 +24,8 @@ export interface Setting {
   exception?: string
   /** `host`: only where the host is set up too, as it needs its keyring, components or paths. */
   scope?: 'host'
+  /** The component whose variable it is: unknown to a server until that is installed. */
+  component?: string
 }
 
 export interface SettingInput {

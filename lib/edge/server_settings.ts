@@ -37,14 +37,14 @@ export interface SettingPlan {
 
 export const driftChange = ({ variable, before, after }: SettingDrift): Change => ({
   item: variable,
-  before: before ?? 'unknown to this server',
+  before,
   after,
 })
 
 export async function planSettings(connection: Connection, settings: Setting[]): Promise<SettingPlan> {
   const drift = settingDrift(settings, await observeSettings(connection, settings))
-  const unknown = drift.filter(d => d.before === null)
-  const known = drift.filter(d => d.before !== null)
+  const unknown = drift.filter(d => d.before === null && d.setting.component === undefined)
+  const known = drift.filter(d => !unknown.includes(d))
   const of = (kind: Setting['kind']) => known.filter(d => d.setting.kind === kind)
   return {
     dynamic: of('dynamic'),

@@ -24,6 +24,10 @@ export interface HostOptions {
   allowedCidr?: string[]
   worm?: string
   logHost?: string | null
+  /** Files of PEM text: what the log host's certificate is checked with, and this host's own for it. */
+  logCa?: string
+  logCert?: string
+  logKey?: string
 }
 
 /** A host, and what its database is made from. */
@@ -36,6 +40,8 @@ export interface Setup extends Host {
   /** Of the database; null before the first run. */
   installed: InstallRecord | null
   database: InstallOptions
+  /** Puts the option file of before this run back. */
+  undoOptions?: () => void
 }
 
 export const hostDefaults = {

@@ -14,6 +14,7 @@ import {
   pluginStep,
   rootStep,
 } from './accounts.ts'
+import { atRestStep, componentsStep } from './at_rest.ts'
 import {
   anchorKeyStep,
   configStep,
@@ -59,17 +60,20 @@ export async function planTarget(target: Target): Promise<Plan> {
   const accounts = await observeAccounts(connection)
   const wanted = desiredAccounts(target)
   const grants = await grantsStep(target, privilegesOfRoles(wanted), accounts)
+  const schema = await schemaStep(target)
   const tied = accountsStep(target, wanted, accounts)
   // certificates come first: an option file that names missing ones would keep mysqld from starting again
   const steps = [
     ...(await tlsSteps(target, settingPlan)),
     configStep(target, settings, initFileText),
+    ...(target.host ? [await componentsStep(target)] : []),
     settingsStep(target, settingPlan),
     persisted.step,
     await pluginStep(target),
     anonymousStep(target, accounts, databases),
     await rootStep(target, accounts),
-    await schemaStep(target),
+    schema.step,
+    ...(target.host ? [await atRestStep(target)] : []),
     tied,
     anchorAccountStep(target, accounts),
     grants.step,
@@ -78,6 +82,7 @@ export async function planTarget(target: Target): Promise<Plan> {
   const findings: Finding[] = [
     ...settingPlan.findings,
     ...persisted.findings,
+    ...schema.findings,
     ...(await unreadConfigFinding(target, settingPlan)),
     ...accountFindings(target, wanted, accounts),
     ...grants.findings,

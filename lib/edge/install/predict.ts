@@ -2,6 +2,7 @@
 import { ZtError } from '../../core/errors.ts'
 import type { Change, Plan, Step } from '../../core/plan.ts'
 import { type Setting, settingDrift } from '../../core/settings.ts'
+import { hostComponents } from '../../core/settings_host.ts'
 import type { Connection } from '../mysql.ts'
 import { fileChange, type OwnedFile } from '../owned_files.ts'
 import { predictSchema } from '../schema_plan.ts'
@@ -10,10 +11,7 @@ import type { Material } from '../server_material.ts'
 import { accountsStep, anchorAccountStep, desiredAccounts } from './accounts.ts'
 import { ordersStep } from './orders.ts'
 import { initFileText, privilegesOfRoles } from './schema.ts'
-import { findUser, type InstallOptions, installDefaults, type Target } from './target.ts'
-
-/** Stand for users that the packages will make; shown by name. */
-const later = { mysql: -2, anchor: -3 }
+import { findUserOrLater, type InstallOptions, installDefaults, type Target } from './target.ts'
 
 const absent = new Proxy({} as Connection, {
   get: () => () => {
@@ -23,7 +21,6 @@ const absent = new Proxy({} as Connection, {
 
 async function predictedTarget(options: InstallOptions, material: Material): Promise<Target> {
   const anchorUser = options.anchorUser ?? installDefaults.anchorUser
-  const owner = async (name: string, id: number) => (await findUser(name)) ?? { uid: id, gid: id }
   return {
     connection: absent,
     host: options.host ?? false,
@@ -36,8 +33,8 @@ async function predictedTarget(options: InstallOptions, material: Material): Pro
     },
     owners: {
       root: { uid: 0, gid: 0 },
-      mysqld: await owner('mysql', later.mysql),
-      anchor: await owner(anchorUser, later.anchor),
+      mysqld: await findUserOrLater('mysql'),
+      anchor: await findUserOrLater(anchorUser),
     },
     hostPart: options.hostPart ?? installDefaults.hostPart,
     anchorUser,
@@ -48,11 +45,6 @@ async function predictedTarget(options: InstallOptions, material: Material): Pro
     databases: [],
   }
 }
-
-const named = (change: Change): Change => ({
-  ...change,
-  after: change.after?.replaceAll(`${later.mysql}`, 'mysql').replaceAll(`${later.anchor}`, 'anchor') ?? null,
-})
 
 /** @param settingsFor the settings of the server at these places */
 export async function predictTarget(
@@ -74,7 +66,7 @@ export async function predictTarget(
   const step = (id: string, description: string, changes: Change[]): Step => ({
     id,
     description,
-    changes: changes.map(named),
+    changes,
     apply: async () => {
       throw new ZtError('INTERNAL', `${id}: was planned before the server was there`)
     },
@@ -99,6 +91,11 @@ export async function predictTarget(
         hostFileChanges(anchorFiles(target.places, target.owners, archive)),
       ),
       step('options', 'write the option file that mysqld reads at its start', files(config)),
+      step(
+        'components',
+        'load the components of password policy and connection control',
+        hostComponents.map(name => ({ item: `component ${name}`, before: null, after: 'installed' })),
+      ),
       step('settings', 'set what takes effect at once', drift('dynamic')),
       step(
         'schema',

@@ -95,6 +95,19 @@ export async function findUser(name: string): Promise<Owner | null> {
   return Number.isInteger(uid) && Number.isInteger(gid) ? { uid: Number(uid), gid: Number(gid) } : null
 }
 
+/** Stand for users that are still to be made, in plans that are shown. */
+const later: Record<string, number> = { mysql: 4294900001, anchor: 4294900002 }
+
+/** A user, or for a plan what stands for it until it is made. */
+export async function findUserOrLater(name: string): Promise<Owner> {
+  const id = later[name] ?? 4294900000
+  return (await findUser(name)) ?? { uid: id, gid: id }
+}
+
+/** Plans name users that are still to be made. */
+export const withUserNames = (text: string): string =>
+  Object.entries(later).reduce((shown, [name, id]) => shown.replaceAll(String(id), name), text)
+
 async function userOwner(name: string): Promise<Owner> {
   const owner = await findUser(name)
   if (owner !== null) return owner
