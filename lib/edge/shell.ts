@@ -14,11 +14,13 @@ const steering =
   /^(?:ZX_.*|BASH_.*|ENV|SHELLOPTS|BASHOPTS|PS4|IFS|CDPATH|GLOBIGNORE|POSIXLY_CORRECT|BUN_OPTIONS|BUN_BE_BUN|NODE_OPTIONS)$/
 
 /**
- * The environment for a child: this process's, without what steers bash, zx or a runtime, and with safePath.
+ * The environment for a child: this process's, without what steers bash, zx or a runtime, and with safePath. SHLVL says
+ * that bash is no first shell: as one whose stdin is a socket, as ours is, or that SSH_CLIENT is set for, it would run
+ * ~/.bashrc. sudo and systemd drop the variable.
  */
 export function childEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
   const kept = Object.entries(env).filter(([name]) => !steering.test(name))
-  return { ...Object.fromEntries(kept), PATH: safePath(env) }
+  return { ...Object.fromEntries(kept), PATH: safePath(env), SHLVL: '1' }
 }
 
 function bash(): string {
@@ -34,6 +36,9 @@ function spawnOwned(file: string, args: string[], options: SpawnOptions): ChildP
     if (child.pid !== undefined) killGroup(child.pid)
   })
   child.once('close', forget)
+  child.stdin?.on('error', thrown => {
+    if (errno(thrown) !== 'EPIPE') throw thrown // one that ends before it has read its input tells why by its exit
+  })
   return child
 }
 
