@@ -14,6 +14,7 @@ export interface WantedPackage {
 export const wantedPackages: readonly WantedPackage[] = [
   { name: 'ufw', or: [], why: 'the firewall' },
   { name: 'fail2ban', or: [], why: 'bans sources of refused log-ins' },
+  { name: 'nftables', or: [], why: 'fail2ban bans with it' },
   { name: 'python3-systemd', or: [], why: 'fail2ban reads the journal with it' },
   { name: 'rsyslog', or: [], why: 'ships the heads of the trail to another host' },
   { name: 'unattended-upgrades', or: [], why: 'security upgrades of the system' },

@@ -5,8 +5,6 @@ import { formatCidr } from '../../core/host/cidr.ts'
 import {
   type FirewallFacts,
   type FirewallWanted,
-  firewallChanges,
-  firewallFindings,
   mysqlSources,
   plannedRules,
   planRules,
@@ -14,6 +12,7 @@ import {
   ufwDefaults,
 } from '../../core/host/firewall.ts'
 import { letsIn } from '../../core/host/firewall_rules.ts'
+import { firewallChanges, firewallFindings } from '../../core/host/firewall_state.ts'
 import { withBlock, withValue } from '../../core/host/firewall_text.ts'
 import type { Step } from '../../core/plan.ts'
 import { fileChange, type OwnedFile, putFile, snapshotFiles } from '../owned_files.ts'

@@ -6,12 +6,16 @@ import { lockDir } from '../files.ts'
 import { putDir } from '../owned_files.ts'
 import { binaryLayer } from './binary.ts'
 import { databaseLayer } from './database.ts'
+import { fail2banLayer } from './fail2ban.ts'
+import { firewallLayer } from './firewall.ts'
+import { kernelLayer } from './kernel.ts'
 import { mysqldLayer, restartLayer, serviceLayer } from './mysqld.ts'
 import { packagesLayer } from './packages.ts'
 import { preflight } from './preflight.ts'
 import { recordLayer } from './record.ts'
 import { type HostOptions, openSetup, type Setup } from './setup.ts'
 import type { Layer } from './steps.ts'
+import { updatesLayer } from './updates.ts'
 import { usersLayer } from './users.ts'
 
 interface ClosableLayer extends Layer {
@@ -25,10 +29,14 @@ interface ClosableLayer extends Layer {
 const layers: ((setup: Setup) => Promise<ClosableLayer>)[] = [
   packagesLayer,
   usersLayer,
+  kernelLayer,
+  firewallLayer, // before mysqld listens beyond this machine
+  updatesLayer,
   serviceLayer,
   mysqldLayer,
   databaseLayer,
   restartLayer,
+  fail2banLayer, // once the log that it reads is there
   binaryLayer,
   recordLayer,
 ]
