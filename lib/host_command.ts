@@ -51,6 +51,10 @@ function hostOptions(flags: Flags): HostOptions {
     allowRemote: flags.allowRemote ?? remoteFromEnvironment(),
     allowedCidr: cidr === undefined ? undefined : parseCidrs(cidr),
     worm: worm === undefined ? undefined : resolve(worm),
+    logHost: flags.logHost === false ? null : flags.logHost,
+    logCa: flags.logCa,
+    logCert: flags.logCert,
+    logKey: flags.logKey,
   }
   refuseUnfitProcess()
   return {

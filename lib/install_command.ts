@@ -35,6 +35,11 @@ export interface Flags {
   allowRemote?: boolean
   allowedCidr?: string
   worm?: string
+  /** false: --no-log-host. */
+  logHost?: string | false
+  logCa?: string
+  logCert?: string
+  logKey?: string
   yes?: boolean
   keepArchive?: boolean
   dryRun?: boolean

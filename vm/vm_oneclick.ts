@@ -3,6 +3,7 @@
  * Plans, asks, applies, and reports; run again it changes nothing. Runs as root on the database host.
  */
 import { type Command, command, Option, runMain } from '../lib/cli.ts'
+import { hostCommands, logHostOptions } from '../lib/doctor_command.ts'
 import type { Flags } from '../lib/install_command.ts'
 import { reloadTlsCommand } from '../lib/reload_command.ts'
 
@@ -45,7 +46,7 @@ const databaseOnly = (cmd: Command): Command =>
     .option('--host-part <address>', 'with --layer database: where accounts come from (127.0.0.1)')
     .option('--anchor-user <name>', 'with --layer database: system user of the anchor service (anchor)')
 
-const all = (cmd: Command): Command => databaseOnly(host(common(cmd)))
+const all = (cmd: Command): Command => databaseOnly(logHostOptions(host(common(cmd))))
 
 const details = (cmd: Command): Command =>
   cmd.option('--verbose', 'list each change of the plan, not only their number')
@@ -80,6 +81,7 @@ function main(): Command {
     .option('--json', 'print JSON')
     .action(async (files: string[], flags: Flags) => (await load()).runOrders(files, flags))
   reloadTlsCommand(root, places)
+  hostCommands(root)
   places(root.command('config'))
     .description('print the option file of mysqld')
     .option('--tls-dir <dir>', 'where certificates and key are (default: /etc/ztmysql/tls)')

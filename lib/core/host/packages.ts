@@ -9,6 +9,8 @@ export interface WantedPackage {
   why: string
   /** Only where the kernel has it. */
   kernel?: 'apparmor'
+  /** Only where anchors go to a log host. */
+  logHost?: true
 }
 
 export const wantedPackages: readonly WantedPackage[] = [
@@ -17,6 +19,7 @@ export const wantedPackages: readonly WantedPackage[] = [
   { name: 'nftables', or: [], why: 'fail2ban bans with it' },
   { name: 'python3-systemd', or: [], why: 'fail2ban reads the journal with it' },
   { name: 'rsyslog', or: [], why: 'ships the heads of the trail to another host' },
+  { name: 'rsyslog-relp', or: [], why: 'sends them until the other host has acknowledged', logHost: true },
   { name: 'unattended-upgrades', or: [], why: 'security upgrades of the system' },
   {
     name: 'systemd-timesyncd',

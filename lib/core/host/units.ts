@@ -39,7 +39,7 @@ export function formatUnit({
 }: Unit): string {
   const lines = (directives: Directive[]) => directives.map(({ name, value }) => `${name}=${value}`)
   return `${[
-    '# written by vm_oneclick; changes are drift, put your own into a drop-in',
+    '# written by vm_oneclick; a change here and a drop-in are drift',
     '[Unit]',
     `Description=${description}`,
     ...lines(unit),
@@ -228,7 +228,7 @@ export const metricsService = watching(
 export const watchTimer: Unit = {
   name: 'ztmysql-check.timer',
   description: 'Drift of the zero-trust host, every hour',
-  body: list({ OnCalendar: 'hourly', RandomizedDelaySec: '5min', Persistent: 'true' }),
+  body: list({ OnActiveSec: '5min', OnCalendar: 'hourly', RandomizedDelaySec: '5min', Persistent: 'true' }),
   install: list({ WantedBy: 'timers.target' }),
 }
 

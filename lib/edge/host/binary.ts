@@ -10,7 +10,7 @@ import type { Layer } from './steps.ts'
 export const binaryPath = '/usr/local/sbin/vm_oneclick'
 
 /** False where it runs from its sources: there is no single file then that could be installed. */
-const isCompiled = (): boolean => import.meta.url.includes('/$bunfs/')
+export const isCompiled = (): boolean => import.meta.url.includes('/$bunfs/')
 
 function describe(path: string): string | null {
   const stats = lstatSync(path, { throwIfNoEntry: false })

@@ -79,10 +79,16 @@ function debsIn(path: string): string[] {
 }
 
 /** Whatever asks for it. */
-function missingPackages({ all, mysql }: InstalledPackages, source: MysqlSource): string[] {
+function missingPackages(
+  { all, mysql }: InstalledPackages,
+  source: MysqlSource,
+  logHost: string | null,
+): string[] {
   const rest = wantedPackages.filter(
-    ({ name, or, kernel }) =>
-      ![name, ...or].some(each => all.has(each)) && (kernel === undefined || hasKernel(kernel)),
+    ({ name, or, kernel, logHost: ships = false }) =>
+      ![name, ...or].some(each => all.has(each)) &&
+      (kernel === undefined || hasKernel(kernel)) &&
+      (!ships || logHost !== null),
   )
   return [...(mysql === null ? [mysqlPackageOf(source)] : []), ...rest.map(({ name }) => name)]
 }
@@ -118,7 +124,7 @@ async function aptInstall(names: string[]): Promise<void> {
 
 export async function packagesLayer({ wanted, journal }: Setup): Promise<Layer> {
   const source = parseMysqlSource(wanted.mysqlSource)
-  const missing = missingPackages(await installedPackages(), source)
+  const missing = missingPackages(await installedPackages(), source, wanted.logHost)
   const step = {
     id: 'packages',
     description: 'install what is missing, without recommended packages',

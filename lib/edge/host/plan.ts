@@ -4,11 +4,13 @@ import { applyPlan, type Plan, type Progress, pendingSteps, type Step } from '..
 import { refuseLeftover, removeArchive } from '../database.ts'
 import { lockDir } from '../files.ts'
 import { putDir } from '../owned_files.ts'
+import { anchorLayer } from './anchor_unit.ts'
 import { binaryLayer } from './binary.ts'
 import { databaseLayer } from './database.ts'
 import { fail2banLayer } from './fail2ban.ts'
 import { firewallLayer } from './firewall.ts'
 import { kernelLayer } from './kernel.ts'
+import { logShippingLayer } from './log_shipping.ts'
 import { mysqldLayer, restartLayer, serviceLayer } from './mysqld.ts'
 import { packagesLayer } from './packages.ts'
 import { preflight } from './preflight.ts'
@@ -38,6 +40,8 @@ const layers: ((setup: Setup) => Promise<ClosableLayer>)[] = [
   restartLayer,
   fail2banLayer, // once the log that it reads is there
   binaryLayer,
+  logShippingLayer,
+  anchorLayer,
   recordLayer,
 ]
 

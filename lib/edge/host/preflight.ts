@@ -1,6 +1,7 @@
 /** What would stop an installation half-way, found before anything is changed: one plain error each. */
 import { existsSync } from 'node:fs'
 import { ZtError } from '../../core/errors.ts'
+import { refuseUnfitLogHost } from './log_shipping.ts'
 import { refuseUnfitPackages } from './packages.ts'
 import type { Setup } from './setup.ts'
 
@@ -15,5 +16,6 @@ export function refuseUnfitProcess(): void {
 }
 
 export async function preflight(setup: Setup): Promise<void> {
+  refuseUnfitLogHost(setup)
   await refuseUnfitPackages(setup)
 }
