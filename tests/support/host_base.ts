@@ -13,6 +13,8 @@ export interface Recipe {
   include: string[]
   /** Fetched into its apt cache: hosts have no network, and install from there. */
   fetch: string[]
+  /** Fetched from sid besides, into /var/cache/sid: data packages, newer than the suite's own. */
+  fetchFromSid?: string[]
 }
 
 const bootable = [
@@ -60,11 +62,12 @@ export const sid: Recipe = {
   ],
 }
 
-/** Debian 13, for which there is SCAP content. */
+/** Debian 13: the SCAP content for it is in sid alone. */
 export const trixie: Recipe = {
   suite: 'trixie',
   include: bootable,
-  fetch: ['openscap-scanner', 'openssh-server'],
+  fetch: ['openscap-scanner', 'openssl', 'openssh-server', 'linux-base'], // by linux-base the content tells a machine
+  fetchFromSid: ['ssg-base', 'ssg-debian'],
 }
 
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
@@ -83,9 +86,24 @@ const keyOf = (recipe: Recipe): string =>
 
 const ageDays = (path: string): number => (Date.now() - statSync(path).mtimeMs) / 86_400_000
 
-async function bootstrap({ suite, include, fetch }: Recipe, mirror: string, tree: string): Promise<void> {
+/** Shell for the new tree: fetches packages of sid, and lets apt forget that it knew sid. */
+const fromSid = (source: string, packages: string[]): string => `
+set -e
+cp -a "$1/var/lib/apt/lists" "$1/lists.kept"
+echo '${source}' > "$1/etc/apt/sources.list.d/sid.list"
+chroot "$1" apt-get -q update
+mkdir "$1/var/cache/sid"
+chroot "$1" sh -c 'cd /var/cache/sid && apt-get -q -o APT::Sandbox::User=root download ${packages.map(name => `${name}/sid`).join(' ')}'
+rm "$1/etc/apt/sources.list.d/sid.list"
+rm -r "$1/var/lib/apt/lists"
+mv "$1/lists.kept" "$1/var/lib/apt/lists"`
+
+async function bootstrap(recipe: Recipe, mirror: string, tree: string): Promise<void> {
+  const { suite, include, fetch, fetchFromSid = [] } = recipe
   const download = `chroot "$1" apt-get -q -y -d --no-install-recommends install ${fetch.join(' ')}`
   const signedBy = existsSync(keyring) ? `[signed-by=${keyring}] ` : ''
+  const source = (of: string) => `deb ${signedBy}${mirror} ${of} main`
+  const more = fetchFromSid.length > 0 ? [`--customize-hook=${fromSid(source('sid'), fetchFromSid)}`] : []
   await must(
     [
       'mmdebstrap',
@@ -98,9 +116,10 @@ async function bootstrap({ suite, include, fetch }: Recipe, mirror: string, tree
       '--skip=cleanup/apt', // the lists and the fetched packages are what hosts install from
       '--skip=download/empty',
       `--customize-hook=${download}`,
+      ...more,
       suite,
       tree,
-      `deb ${signedBy}${mirror} ${suite} main`,
+      source(suite),
     ],
     { env: { TMPDIR: '/tmp' } },
   )

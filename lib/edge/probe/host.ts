@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import { random, toHex } from '../../core/bytes.ts'
 import type { Json } from '../../core/controls/control.ts'
 import { ZtError } from '../../core/errors.ts'
+import { parseScanSummary, scanFolder, scanMaxBytes, summaryName } from '../../core/openscap.ts'
 import { settingsFor } from '../../core/settings.ts'
 import { onExit } from '../cleanup.ts'
+import { readPrivateFile } from '../files.ts'
 import type { Connection } from '../mysql.ts'
 import { observeSettings } from '../server_settings.ts'
 import { machineProbes } from './machine.ts'
@@ -188,7 +190,12 @@ export const hostProbes: Probe[] = [
     id: 'scan',
     grade: 'host',
     identity: onHost,
-    command: () => 'openscap_scan',
-    run: async () => notApplicable('no OpenSCAP scan was run'),
+    command: () => `cat ${join(scanFolder, summaryName)}, which openscap_scan wrote`,
+    run: async () => {
+      const path = join(scanFolder, summaryName)
+      if (process.geteuid?.() !== 0) return notApplicable('the collector is not root on the database host')
+      if (!existsSync(path)) return notApplicable('no OpenSCAP scan was run')
+      return { ...parseScanSummary(readPrivateFile(path, 'summary of a scan', scanMaxBytes), path) }
+    },
   },
 ]
