@@ -111,11 +111,19 @@ function unexpected(thrown: unknown): ZtError {
   })
 }
 
+let stopMoving: (() => void) | undefined
+
+/** `stop` takes what moves on the terminal away, the hidden cursor with it, before the last word is said. */
+export function onLastWord(stop: (() => void) | undefined): void {
+  stopMoving = stop
+}
+
 /** Reports, cleans up, exits; the first reason to end is the one that counts. */
 let ending: Promise<never> | undefined
 
 function end(finish: () => number): Promise<never> {
   ending ??= (async () => {
+    stopMoving?.()
     const code = finish()
     const thrown = await runCleanups()
     for (const error of thrown) report('clean-up', error, false)

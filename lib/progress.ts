@@ -1,6 +1,6 @@
 /** A bar on a terminal for work that takes long; nothing where stderr is piped. */
 import { SingleBar } from 'cli-progress'
-import { interactive } from './cli.ts'
+import { interactive, onLastWord } from './cli.ts'
 
 export interface Progress {
   update(done: number, total: number): void
@@ -18,16 +18,23 @@ export function progress(label: string, unit: string): Progress {
     hideCursor: true,
     fps: 8,
   })
-  let started = false
+  let state: 'new' | 'moving' | 'stopped' = 'new'
+  const stop = () => {
+    if (state === 'moving') bar.stop()
+    state = 'stopped'
+    onLastWord(undefined)
+  }
   return {
     update(done, total) {
-      if (!started) bar.start(total, done)
-      started = true
+      if (state === 'stopped') return
+      if (state === 'new') {
+        onLastWord(stop) // Ctrl-C or an error would leave the terminal without its cursor
+        bar.start(total, done)
+      }
+      state = 'moving'
       bar.setTotal(Math.max(total, done))
       bar.update(done)
     },
-    stop() {
-      if (started) bar.stop()
-    },
+    stop,
   }
 }
