@@ -1,7 +1,5 @@
 /** Where a verifier reads a trail from: a live database in one consistent snapshot, or an export (SPEC §4.9). */
 import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
-import { exportSource } from '../core/audit/export.ts'
 import type { StoredRow, TrailEvent, TrailSource } from '../core/audit/source.ts'
 import { type Bytes, uuidText } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
@@ -140,25 +138,4 @@ export async function* lines(path: string, maxLine: number): AsyncGenerator<stri
     for (const part of parts) yield `${part}\n`
   }
   if (rest !== '') yield rest
-}
-
-const maxLine = 1 << 16
-
-/** @throws NOT_FOUND, BAD_FORMAT; a file that was cut says so when its end is reached */
-export async function openExport(
-  path: string,
-  definitions: Map<string, TableDefinition>,
-): Promise<TrailSource> {
-  const info = await stat(path).catch(cause => {
-    throw new ZtError('NOT_FOUND', `${path}: cannot be read`, { cause, hint: 'name an export of this trail' })
-  })
-  if (!info.isFile()) throw new ZtError('BAD_INPUT', `${path}: not a regular file`)
-  return exportSource(() => lines(path, maxLine), await lastLine(path, info.size), definitions, path)
-}
-
-async function lastLine(path: string, size: number): Promise<string> {
-  const tail = await Bun.file(path)
-    .slice(Math.max(0, size - 256), size)
-    .text()
-  return tail.endsWith('\n') ? `${tail.slice(0, -1).split('\n').at(-1)}\n` : ''
 }

@@ -1,5 +1,14 @@
-import { reason } from '../errors.ts'
-import { type Anchor, anchorHash, anchorName, noPredecessor, openAnchor, parseAnchor } from './anchor.ts'
+import type { Engine } from '../engine.ts'
+import { reason, ZtError } from '../errors.ts'
+import {
+  type Anchor,
+  anchorHash,
+  anchorName,
+  anchorNumber,
+  noPredecessor,
+  openAnchor,
+  parseAnchor,
+} from './anchor.ts'
 import type { Checkpoint, TrustedLog } from './checkpoint.ts'
 import type { Findings } from './findings.ts'
 import type { StoredAnchor } from './source.ts'
@@ -14,6 +23,9 @@ export type CheckedAnchor = Anchor & {
 export interface AnchorLimits {
   /** Longest time between two anchors' arrival, and between making and arrival. */
   gapSeconds: number
+  /** The first one to look at, trusted as it is: what was before it was verified before. */
+  from?: number | undefined
+  engine?: Engine | undefined
 }
 
 /**
@@ -27,10 +39,12 @@ export function checkAnchors(
   limits: AnchorLimits,
 ): CheckedAnchor[] {
   const good: CheckedAnchor[] = []
-  let expected = 1
-  let prev = noPredecessor
+  const { from = 1, engine } = limits
+  let expected = from
+  let prev: string | undefined = from === 1 ? noPredecessor : undefined
   let last: CheckedAnchor | undefined
   for (const object of [...stored].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if ((anchorNumber(object.name) ?? from) < from) continue
     const where = object.name
     let anchor: Anchor
     try {
@@ -53,7 +67,7 @@ export function checkAnchors(
     }
     if (anchor.number > expected)
       findings.add('ANCHOR_MISSING', `anchor ${expected}`, missing(expected, anchor.number - 1, last))
-    else if (anchor.prev !== prev)
+    else if (prev !== undefined && anchor.prev !== prev)
       findings.add(
         'ANCHOR_CHAIN',
         `anchor ${anchor.number}`,
@@ -64,8 +78,9 @@ export function checkAnchors(
 
     let checkpoint: Checkpoint
     try {
-      checkpoint = openAnchor(anchor, trust)
+      checkpoint = openAnchor(anchor, trust, engine)
     } catch (thrown) {
+      if (thrown instanceof ZtError && thrown.code === 'INTERNAL') throw thrown // no engine's verdict
       findings.add('ANCHOR_SIGNATURE', `anchor ${anchor.number}`, reason(thrown))
       continue
     }

@@ -1,26 +1,26 @@
-import { type Bytes, concat, equal, toHex, uuidBytes } from '../bytes.ts'
+import { type Bytes, equal, fromHex, toHex } from '../bytes.ts'
+import { type Engine, noble } from '../engine.ts'
 import { reason } from '../errors.ts'
 import { isEventOf } from './anchor.ts'
 import type { CheckedAnchor } from './anchor_check.ts'
+import type { Base } from './base.ts'
 import { genesisHash, linkHash } from './chain.ts'
+import { type ChunkSummary, columnsFit, isBehind, sealSeconds } from './chunk.ts'
 import { type Event, parseEvent } from './event.ts'
 import type { Findings } from './findings.ts'
 import { Frontier, leafHash } from './merkle.ts'
 import type { TrailEvent } from './source.ts'
-
-/** The gate's limit: how long an event may wait before it is sealed. */
-const sealSeconds = 30
-const noTenant = new Uint8Array(16)
 
 /**
  * Recomputes chain and tree one event at a time and holds them against the anchors. Memory: the frontier, the
  * anchors and one event. After a break it goes on from the stored hash, so that each break is named once.
  */
 export class ChainCheck {
-  readonly #frontier = new Frontier()
+  #frontier: Frontier
   readonly #origin: string
   readonly #findings: Findings
   readonly #anchors: CheckedAnchor[]
+  readonly #engine: Engine
   #at = 0
   #next = 0
   #head: Bytes
@@ -29,11 +29,20 @@ export class ChainCheck {
   #newest = ''
   #anchorNumber = 0
 
-  constructor(origin: string, anchors: CheckedAnchor[], findings: Findings) {
+  /** @param base where the trail is trusted so far; the anchors are those after it */
+  constructor(
+    origin: string,
+    anchors: CheckedAnchor[],
+    findings: Findings,
+    { base, engine = noble }: { base?: Base | undefined; engine?: Engine | undefined } = {},
+  ) {
     this.#origin = origin
     this.#findings = findings
     this.#anchors = anchors
-    this.#head = genesisHash(origin)
+    this.#engine = engine
+    this.#head = base?.head ?? genesisHash(origin)
+    this.#next = base?.size ?? 0
+    this.#frontier = new Frontier(base?.size ?? 0, base?.frontier ?? [], engine.sha256)
   }
 
   get #anchor(): CheckedAnchor | undefined {
@@ -53,6 +62,14 @@ export class ChainCheck {
     return this.#head
   }
 
+  /** The trail up to the newest anchor that it agreed with: from there a later run can go on. */
+  base: Base | undefined
+
+  #keepBase(anchor: CheckedAnchor, head: Bytes, frontier: Frontier): void {
+    const { number, size } = anchor
+    this.base = { origin: this.#origin, anchor: number, size, head, frontier: [...frontier.nodes] }
+  }
+
   /** The parsed event, or undefined where it is not one. */
   add(stored: TrailEvent): Event | undefined {
     const findings = this.#findings
@@ -64,12 +81,12 @@ export class ChainCheck {
         where,
         `names predecessor ${toHex(stored.prev)}, it is ${toHex(this.#head)}`,
       )
-    const curr = linkHash(stored.prev, stored.payload)
+    const curr = linkHash(stored.prev, stored.payload, this.#engine.sha256)
     if (!equal(curr, stored.curr))
       findings.add('HASH_MISMATCH', where, `stored ${toHex(stored.curr)}, computed ${toHex(curr)}`)
     this.#next = stored.seq + 1
     this.#head = stored.curr
-    this.#frontier.append(leafHash(stored.payload))
+    this.#frontier.append(leafHash(stored.payload, this.#engine.sha256))
 
     let event: Event | undefined
     try {
@@ -88,10 +105,43 @@ export class ChainCheck {
     return event
   }
 
+  /**
+   * Goes on behind a chunk in which nothing is wrong, if it begins where this trail stands and agrees with the anchors;
+   * false, and nothing has changed, where its events must be looked at one by one.
+   */
+  skip(chunk: ChunkSummary): boolean {
+    if (chunk.first !== this.#next || !equal(chunk.prev, this.#head)) return false
+    if (isBehind(this.#latest, chunk.earliest)) return false
+    const frontier = this.#frontier.clone()
+    let [at, newest, number] = [this.#at, this.#newest, this.#anchorNumber]
+    let base: { anchor: CheckedAnchor; head: string; frontier: Frontier } | undefined
+    for (const part of chunk.parts) {
+      for (const { root, leaves } of part.subtrees) frontier.appendSubtree(root, leaves)
+      if (part.newest > newest) newest = part.newest
+      if (part.anchor) number = part.anchor.data.number
+      const anchor = this.#anchors[at]
+      if (anchor === undefined || anchor.size > frontier.size) continue
+      if (anchor.size < frontier.size || !part.anchor || !isEventOf(anchor, part.anchor, part.head))
+        return false
+      if (!equal(frontier.root(), anchor.checkpointRoot) || isAhead(anchor, newest)) return false
+      base = { anchor, head: part.head, frontier: frontier.clone() }
+      at++
+      newest = ''
+      if ((this.#anchors[at]?.size ?? Number.POSITIVE_INFINITY) <= frontier.size) return false
+    }
+    if (base) this.#keepBase(base.anchor, fromHex(base.head, 'head', 32), base.frontier)
+    this.#frontier = frontier
+    this.#at = at
+    this.#newest = newest
+    this.#anchorNumber = number
+    this.#next = chunk.first + chunk.count
+    this.#head = chunk.curr
+    if (chunk.latest > this.#latest) this.#latest = chunk.latest
+    return true
+  }
+
   #checkColumns(stored: TrailEvent, event: Event, where: string): void {
-    if (!stored.columns) return
-    const tenant = event.tenant === null ? noTenant : uuidBytes(event.tenant)
-    if (!equal(concat(tenant, uuidBytes(event.id)), concat(stored.columns.tenant, stored.columns.event)))
+    if (!columnsFit(stored, event))
       this.#findings.add(
         'EVENT_COLUMNS',
         where,
@@ -100,8 +150,7 @@ export class ChainCheck {
   }
 
   #checkTime(event: Event, where: string): void {
-    const behind = this.#latest === '' ? 0 : (Date.parse(this.#latest) - Date.parse(event.time)) / 1000
-    if (behind > sealSeconds)
+    if (isBehind(this.#latest, event.time))
       this.#findings.add(
         event.sig === null ? 'LATE_COMMIT' : 'TIME_BACKWARDS',
         where,
@@ -130,13 +179,15 @@ export class ChainCheck {
       )
     if (!event || !isEventOf(anchor, event, toHex(stored.curr)))
       this.#findings.add('ANCHOR_EVENT', where, `event ${stored.seq} is not the event of this anchor`)
+    if (event && isEventOf(anchor, event, toHex(stored.curr)) && equal(root, anchor.checkpointRoot))
+      this.#keepBase(anchor, stored.curr, this.#frontier)
     const newest = this.#newest
     this.#newest = ''
-    if (anchor.receivedAt !== null && Date.parse(newest) > anchor.receivedAt + sealSeconds * 1000)
+    if (isAhead(anchor, newest))
       this.#findings.add(
         'CLOCK_AHEAD',
         where,
-        `it covers an event of ${newest} and was received at ${new Date(anchor.receivedAt).toISOString()}`,
+        `it covers an event of ${newest} and was received at ${new Date(anchor.receivedAt ?? 0).toISOString()}`,
       )
   }
 
@@ -156,3 +207,7 @@ export class ChainCheck {
       )
   }
 }
+
+/** Whether an event under the anchor says a later time than that at which the store received it. */
+const isAhead = (anchor: CheckedAnchor, newest: string): boolean =>
+  anchor.receivedAt !== null && Date.parse(newest) > anchor.receivedAt + sealSeconds * 1000

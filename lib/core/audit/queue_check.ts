@@ -1,5 +1,4 @@
-import { sha256 } from '@noble/hashes/sha2.js'
-import { type Bytes, toHex } from '../bytes.ts'
+import { type Bytes, equal } from '../bytes.ts'
 import { type Event, parseEvent } from './event.ts'
 import type { Findings } from './findings.ts'
 
@@ -15,23 +14,36 @@ export function tryParse(payload: Bytes): Event | undefined {
   }
 }
 
-/** Committed events outside the trail, by the hash of their payload, with their times in ms since 1970. */
+/** Committed events outside the trail, by their id, which is unique within a tenant alone. */
 export class Queue {
-  readonly #waiting = new Map<string, { id: string; time: number }>()
+  readonly #waiting = new Map<string, { payload: Bytes; time: number }[]>()
 
   add(payload: Bytes): void {
     const event = tryParse(payload)
-    if (event) this.#waiting.set(toHex(sha256(payload)), { id: event.id, time: Date.parse(event.time) })
+    if (!event) return
+    const waiting = { payload, time: Date.parse(event.time) }
+    const same = this.#waiting.get(event.id)
+    if (same) same.push(waiting)
+    else this.#waiting.set(event.id, [waiting])
+  }
+
+  get empty(): boolean {
+    return this.#waiting.size === 0
   }
 
   /** Takes out what was sealed later in the same source: the closing events of a bundle. */
-  sealed(payload: Bytes): void {
-    if (this.#waiting.size > 0) this.#waiting.delete(toHex(sha256(payload)))
+  sealed(event: Event, payload: Bytes): void {
+    const same = this.#waiting.get(event.id)
+    if (!same) return
+    const left = same.filter(one => !equal(one.payload, payload))
+    if (left.length === 0) this.#waiting.delete(event.id)
+    else this.#waiting.set(event.id, left)
   }
 
   finish(before: number, findings: Findings): void {
-    for (const { id, time } of this.#waiting.values())
-      if (time < before)
-        findings.add('EVENT_UNSEALED', `queued event ${id}`, `committed at ${new Date(time).toISOString()}`)
+    for (const [id, same] of this.#waiting)
+      for (const { time } of same)
+        if (time < before)
+          findings.add('EVENT_UNSEALED', `queued event ${id}`, `committed at ${new Date(time).toISOString()}`)
   }
 }

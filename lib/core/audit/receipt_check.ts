@@ -1,31 +1,39 @@
-import { sha256 } from '@noble/hashes/sha2.js'
-import { type Bytes, toHex } from '../bytes.ts'
+import { type Bytes, equal } from '../bytes.ts'
+import type { Event } from './event.ts'
 import type { Findings } from './findings.ts'
 import { youngMs } from './queue_check.ts'
 import type { Receipt } from './receipt.ts'
 
 /** Seeks every receipt's payload in the trail; the same bytes, or it is not there. */
 export class ReceiptCheck {
-  /** Those that were not met yet, by the hash of their payload. */
-  readonly #open: Map<string, Receipt>
+  /** Those that were not met yet, by the id of their event, which is unique within a tenant alone. */
+  readonly #open = new Map<string, Receipt[]>()
   readonly #findings: Findings
 
   constructor(receipts: readonly Receipt[], findings: Findings) {
-    this.#open = new Map(receipts.map(receipt => [toHex(sha256(receipt.payload)), receipt]))
+    for (const receipt of receipts)
+      this.#open.set(receipt.event.id, [...(this.#open.get(receipt.event.id) ?? []), receipt])
     this.#findings = findings
   }
 
-  #take(payload: Bytes): Receipt | undefined {
-    if (this.#open.size === 0) return undefined
-    const key = toHex(sha256(payload))
-    const receipt = this.#open.get(key)
-    this.#open.delete(key)
+  /** How many are sought still. */
+  get count(): number {
+    return this.#open.size
+  }
+
+  #take(event: Event, payload: Bytes): Receipt | undefined {
+    const same = this.#open.get(event.id)
+    const receipt = same?.find(one => equal(one.payload, payload))
+    if (!same || !receipt) return undefined
+    const others = same.filter(one => !equal(one.payload, payload))
+    if (others.length === 0) this.#open.delete(event.id)
+    else this.#open.set(event.id, others)
     return receipt
   }
 
   /** @param anchored how many events the newest anchor covers */
-  sealed(payload: Bytes, seq: number, anchored: number): void {
-    const receipt = this.#take(payload)
+  sealed(event: Event, payload: Bytes, seq: number, anchored: number): void {
+    const receipt = this.#take(event, payload)
     if (receipt && seq >= anchored)
       this.#findings.add(
         'RECEIPT_PENDING',
@@ -34,13 +42,13 @@ export class ReceiptCheck {
       )
   }
 
-  queued(payload: Bytes): void {
-    const receipt = this.#take(payload)
+  queued(event: Event, payload: Bytes): void {
+    const receipt = this.#take(event, payload)
     if (receipt) this.#findings.add('RECEIPT_PENDING', `receipt ${receipt.event.id}`, 'not sealed yet')
   }
 
   finish(origin: string, now: number): void {
-    for (const receipt of this.#open.values()) {
+    for (const receipt of [...this.#open.values()].flat()) {
       const where = `receipt ${receipt.event.id}`
       const age = now - Date.parse(receipt.event.time)
       if (receipt.origin !== origin)

@@ -1,3 +1,4 @@
+import { type Engine, noble } from '../engine.ts'
 import { verifyWrite } from '../signature.ts'
 import type { TableDefinition } from '../tables.ts'
 import type { TrustedCertificate } from '../trust.ts'
@@ -44,13 +45,14 @@ export function checkSender(
   definitions: Map<string, TableDefinition>,
   bySigner: Map<string, TrustedCertificate>,
   at: number,
+  engine: Engine = noble,
 ): SignatureFault {
   const certificate = bySigner.get(event.signer ?? '')
   const sender = event.actor.slice(0, event.actor.lastIndexOf('@'))
   if (definitions.get(event.table)?.writer === 'administrator' || certificate?.account === sender)
     return undefined
   return (
-    checkSignature(event, origin, bySigner, at) ?? {
+    checkSignature(event, origin, bySigner, at, engine) ?? {
       code: 'SIG_NOT_ALLOWED',
       what: `${event.action} of ${event.table} ${event.key} was sent by ${event.actor}, its signer is ${certificate?.account}`,
     }
@@ -66,12 +68,13 @@ export function checkSignature(
   origin: string,
   bySigner: Map<string, TrustedCertificate>,
   at: number,
+  engine: Engine = noble,
 ): SignatureFault {
   const signed = signedWrite(event, origin)
   const certificate = bySigner.get(event.signer ?? '')
   if (!signed || !certificate) return { code: 'SIG_MISSING', what: `event ${event.id}` }
   const name = `${event.action} of ${event.table} ${event.key} by ${certificate.account}`
-  if (!verifyWrite(certificate.publicKey, signed.write, signed.signature))
+  if (!verifyWrite(certificate.publicKey, signed.write, signed.signature, engine))
     return { code: 'SIG_BAD', what: `${name}, sent by ${event.actor}` }
   const ends = [certificate.notAfter, certificate.revokedAt].flatMap(t => (t === null ? [] : [Date.parse(t)]))
   if (at < Date.parse(certificate.notBefore) || ends.some(end => at > end))

@@ -1,6 +1,7 @@
 /** What a verifier reads, and from nowhere else: a live database, an export or a bundle stand behind it. */
 import type { Bytes } from '../bytes.ts'
 import type { Row } from '../tables.ts'
+import type { Base } from './base.ts'
 
 /** One stored event. Hashes are 32 bytes; `columns` are the copies beside the payload, where the source has them. */
 export interface TrailEvent {
@@ -26,8 +27,12 @@ export interface TrailSource {
   head?: Bytes
   /** When a live source was read, ms since 1970; absent where only its events tell the time. */
   takenAt?: number
-  /** Events in order, in batches; can be opened again. */
-  events(): AsyncIterable<TrailEvent[]>
+  /** Events in order, in batches; can be opened again. @param from the first wanted; a source that cannot seek gives all */
+  events(from?: number): AsyncIterable<TrailEvent[]>
+  /** The same in whole runs of lines, to be read by others; absent where the source has no lines. */
+  lines?(from?: number): AsyncIterable<LineRun>
+  /** The file is a range that stands on this: what the trail was before it. */
+  base?: Base
   /** Rows of the protected tables in any order, in batches; absent where only the trail is judged. */
   rows?(): AsyncIterable<StoredRow[]>
   rowCount?: number
@@ -35,6 +40,15 @@ export interface TrailSource {
   stateSize?: number
   /** Payloads committed but not sealed at the moment of the snapshot: they explain rows ahead of the trail. */
   pending?(): AsyncIterable<Bytes[]>
+}
+
+/** Lines of an export, each of one event, with their ends. */
+export interface LineRun {
+  bytes: Bytes
+  /** Where it stands, for messages. */
+  what: string
+  /** @throws BAD_FORMAT */
+  events(): TrailEvent[]
 }
 
 /** An object of the WORM store. `receivedAt`: the store's own time in ms since 1970, null where it has none. */

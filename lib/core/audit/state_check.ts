@@ -1,4 +1,4 @@
-import { type Bytes, toHex, utf8 } from '../bytes.ts'
+import { type Bytes, fromUtf8, random, toHex } from '../bytes.ts'
 import { rowDigest } from '../digest.ts'
 import { reason } from '../errors.ts'
 import { fitsScheme, type Row, type TableDefinition, underScheme } from '../tables.ts'
@@ -11,50 +11,119 @@ export interface LastEvent {
   seq: number | null
 }
 
-/** FNV-1a over the row's name: spreads rows over passes, so that each pass holds a bounded share of them. */
-function bucketOf(name: string, passes: number): number {
-  let hash = 0x811c9dc5
-  for (const byte of utf8(name)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
-  return hash % passes
+/** The rows whose hash ends in these bits; the steps of the first `quiet` events were judged before. */
+export interface Slice {
+  bits: number
+  value: number
+  quiet: number
 }
+
+export const wholeState: Slice = { bits: 0, value: 0, quiet: 0 }
+const mostBits = 24
+
+/** As many slices as it takes for each to hold about `rowsPerPass` of `rows`. */
+export function slicesFor(rows: number, rowsPerPass: number): Slice[] {
+  let bits = 0
+  while (bits < mostBits && rows > rowsPerPass * 2 ** bits) bits++
+  return Array.from({ length: 2 ** bits }, (_, value) => ({ bits, value, quiet: 0 }))
+}
+
+/** FNV-1a with a basis of its own for each run, stirred: who chooses the rows' names cannot choose their slice. */
+function hashOf(name: string, basis: number): number {
+  let hash = basis
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}
+
+const basis = new DataView(random(4).buffer).getUint32(0)
 
 export const rowName = (table: string, tenant: string, key: string): string => `${table} ${tenant} ${key}`
 
+export interface StateOptions {
+  slice?: Slice
+  /** Rows held at most; where the trail knows more, half of the slice is left for a pass of its own. */
+  rowsPerPass?: number
+  /** Only what happened since a base is known: rows without an event are not judged. */
+  partial?: boolean
+}
+
+/** The payload rather than the event: an object of its members takes three times as much. */
+interface Kept {
+  payload: Bytes
+  seq: number | null
+}
+
 /**
- * Compares every row with its last event, both ways. Memory is bounded by rows per pass: the source is streamed
- * once a pass, and a row belongs to one pass alone.
+ * Compares every row with its last event, both ways. Memory is bounded by rows per pass, whatever the trail says and
+ * whatever rows are left of it: the source is streamed once a pass, and a row belongs to one pass alone.
  */
 export class StateCheck {
-  readonly #last = new Map<string, LastEvent>()
+  readonly #last = new Map<string, Kept>()
   readonly #findings: Findings
   readonly #definitions: Map<string, TableDefinition>
-  readonly #pass: number
-  readonly #passes: number
+  readonly #limit: number
+  readonly #partial: boolean
+  readonly #quiet: number
+  #bits: number
+  readonly #value: number
+  #count = 0
+  /** Slices that turned out to be too much for this pass. */
+  readonly deferred: Slice[] = []
+  /** Rows that no event since the base speaks of. */
+  unjudged = 0
 
-  constructor(definitions: Map<string, TableDefinition>, findings: Findings, pass = 0, passes = 1) {
+  constructor(
+    definitions: Map<string, TableDefinition>,
+    findings: Findings,
+    { slice = wholeState, rowsPerPass = 100_000, partial = false }: StateOptions = {},
+  ) {
     this.#findings = findings
     this.#definitions = definitions
-    this.#pass = pass
-    this.#passes = passes
+    this.#limit = rowsPerPass * 2
+    this.#partial = partial
+    this.#bits = slice.bits
+    this.#value = slice.value
+    this.#quiet = slice.quiet
   }
 
   #mine(name: string): boolean {
-    return this.#passes === 1 || bucketOf(name, this.#passes) === this.#pass
+    return this.#bits === 0 || hashOf(name, basis) % 2 ** this.#bits === this.#value
+  }
+
+  #split(): void {
+    this.deferred.push({
+      bits: this.#bits + 1,
+      value: this.#value + 2 ** this.#bits,
+      quiet: Math.max(this.#quiet, this.#count),
+    })
+    this.#bits += 1
+    for (const name of this.#last.keys()) if (!this.#mine(name)) this.#last.delete(name)
   }
 
   /** Takes one event on a row, in order; checks the step from the one before. */
-  addEvent(event: RowEvent, seq: number | null): void {
+  addEvent(event: RowEvent, seq: number | null, payload: Bytes): void {
+    this.#count++
     const name = rowName(event.table, event.tenant, event.key)
     if (!this.#mine(name)) return
-    const where = seq === null ? `queued event ${event.id}` : `event ${seq}`
-    const before = this.#last.get(name)
-    this.#checkStep(before?.event, event, where)
-    this.#last.set(name, { event, seq })
+    if (this.#count > this.#quiet) {
+      const where = seq === null ? `queued event ${event.id}` : `event ${seq}`
+      this.#checkStep(this.#lastOf(name)?.event, event, where)
+    }
+    this.#last.set(name, { payload: payload.slice(), seq })
+    while (this.#last.size > this.#limit && this.#bits < mostBits) this.#split()
+  }
+
+  #lastOf(name: string): LastEvent | undefined {
+    const kept = this.#last.get(name)
+    return kept && eventOf(kept)
   }
 
   #checkStep(before: RowEvent | undefined, event: RowEvent, where: string): void {
     const { ver, wver } = event
     const name = `${event.table} ${event.key}`
+    if (before === undefined && this.#partial && event.action !== 'create') return
     const right =
       before === undefined
         ? event.action === 'create' && ver === 1 && wver === 1 && event.before === null
@@ -84,8 +153,12 @@ export class StateCheck {
     const name = rowName(table, tenant, key)
     if (!this.#mine(name)) return undefined
     const where = `${table} ${key}`
-    const last = this.#last.get(name)
+    const last = this.#lastOf(name)
     this.#last.delete(name)
+    if (this.#partial && !last) {
+      this.unjudged++
+      return undefined
+    }
     if (!def) {
       this.#findings.add('ROW_MALFORMED', where, 'the release protects no such table')
       return undefined
@@ -122,20 +195,28 @@ export class StateCheck {
   }
 
   finish(): void {
-    for (const [, last] of this.#last)
+    for (const kept of this.#last.values()) {
+      const last = eventOf(kept)
       this.#findings.add(
         'ROW_MISSING',
         `${last.event.table} ${last.event.key}`,
         `tenant ${last.event.tenant}: ${place(last)} left it`,
       )
+    }
     this.#last.clear()
   }
 
   /** The last events collected so far, for a run that has no rows to compare. */
-  lastEvents(): Iterable<LastEvent> {
-    return this.#last.values()
+  *lastEvents(): Iterable<LastEvent> {
+    for (const kept of this.#last.values()) yield eventOf(kept)
   }
 }
+
+/** It was parsed strictly when it went by. */
+const eventOf = ({ payload, seq }: Kept): LastEvent => ({
+  event: JSON.parse(fromUtf8(payload, 'event')) as RowEvent,
+  seq,
+})
 
 /** Enough of a digest to tell two apart in a line. */
 const short = (hex: string): string => `${hex.slice(0, 16)}…`

@@ -2,26 +2,35 @@
  * Judges a trail: chain, tree, anchors, receipts, state and signatures. Pure: everything trusted is an argument,
  * and everything judged comes from the source. Streams; memory is bounded by `rowsPerPass` and the anchors.
  */
-import { equal, toHex } from '../bytes.ts'
+import { type Bytes, equal, toHex } from '../bytes.ts'
+import { type Engine, noble } from '../engine.ts'
+import { ZtError } from '../errors.ts'
 import type { Row, TableDefinition } from '../tables.ts'
 import type { Trust } from '../trust.ts'
 import { anchorNumber } from './anchor.ts'
 import { type CheckedAnchor, checkAnchors } from './anchor_check.ts'
+import { type Base, checkBase } from './base.ts'
 import { ChainCheck } from './chain_check.ts'
 import { type Event, isRowEvent } from './event.ts'
 import { Findings } from './findings.ts'
+import type { Helpers } from './helpers.ts'
 import { Queue, tryParse, youngMs } from './queue_check.ts'
 import type { Receipt } from './receipt.ts'
 import { ReceiptCheck } from './receipt_check.ts'
 import { SignatureJudge } from './signature_judge.ts'
 import type { StoredAnchor, TrailSource } from './source.ts'
-import { StateCheck } from './state_check.ts'
+import { type Slice, StateCheck, slicesFor } from './state_check.ts'
+import { type Walk, walkChain } from './walk.ts'
 
 export interface VerifyOptions {
-  trust: Pick<Trust, 'origin' | 'logKeys' | 'certificates'>
+  trust: Pick<Trust, 'origin' | 'logKeys' | 'certificates' | 'witnesses'>
   anchors: StoredAnchor[]
   /** Leave later anchors out: the trail is a copy from before them, and may well be old. */
   asOf?: number
+  /** Begin behind this anchor, up to which the trail was verified before. */
+  since?: Base
+  /** What is judged besides chain, tree and anchors: writers' signatures and rows, or nothing. */
+  only?: 'chain'
   receipts?: Receipt[]
   definitions: Map<string, TableDefinition>
   /** Fingerprints of the schemas of releases, hex; empty: not judged. */
@@ -31,6 +40,9 @@ export interface VerifyOptions {
   signatures: 'last' | 'all'
   gapSeconds?: number
   rowsPerPass?: number
+  engine?: Engine
+  /** Other threads; without them all is done here. */
+  helpers?: Helpers
   onProgress?: (done: number, total: number) => void
   /** Each event once, in order, whether or not anything is wrong with its place. */
   onEvent?: (event: Event, seq: number) => void
@@ -41,6 +53,8 @@ export interface VerifyOptions {
 export interface Verdict {
   ok: boolean
   origin: string
+  /** Number of the first event that was looked at: 0, or the size of the base. */
+  from: number
   events: number
   head: string
   /** Events under the newest anchor. */
@@ -48,19 +62,29 @@ export interface Verdict {
   anchors: number
   lastAnchor: number
   rows: number
+  /** Rows that no event since the base speaks of. */
+  rowsUnjudged: number
   signaturesChecked: number
+  /** What they took, in seconds of one core. */
+  signatureSeconds: number
   receipts: number
+  engine: string
   findings: Findings
+  /** Where the next run may begin: the trail under the newest anchor that it reaches. */
+  base: Base | null
 }
 
 export async function verifyTrail(source: TrailSource, options: VerifyOptions): Promise<Verdict> {
-  const { trust, now } = options
+  const { trust, now, engine = noble } = options
+  const base = options.since ?? source.base
   const findings = new Findings()
   const copy = options.anchors.filter(
     object => options.asOf === undefined || (anchorNumber(object.name) ?? 0) <= options.asOf,
   )
   const gapSeconds = options.gapSeconds ?? 300
-  const anchors = checkAnchors(copy, trust, findings, { gapSeconds })
+  const checked = checkAnchors(copy, trust, findings, { gapSeconds, from: base?.anchor, engine })
+  const anchors = base ? checked.filter(anchor => anchor.number > base.anchor) : checked
+  if (base) requireBase(base, checked, source)
   if (copy.length === 0) findings.add('ANCHOR_NONE', 'anchors', 'the copy of the WORM store is empty')
   if (source.origin !== trust.origin)
     findings.add(
@@ -70,61 +94,91 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     )
   checkSchema(anchors, options.golden, findings)
 
-  const signatures = new SignatureJudge(options, receiveTimes(anchors, now), findings)
+  const receiveTime = receiveTimes(anchors, now)
+  const signatures = new SignatureJudge(options, receiveTime, findings)
   const receipts = new ReceiptCheck(options.receipts ?? [], findings)
-  const chain = new ChainCheck(trust.origin, anchors, findings)
-  const passes = source.rows
-    ? Math.max(1, Math.ceil((source.rowCount ?? 0) / (options.rowsPerPass ?? 200_000)))
-    : 1
-  const anchored = anchors.at(-1)?.size ?? 0
+  const within = source.base ? anchors.filter(anchor => anchor.size <= source.size) : anchors
+  const chain = new ChainCheck(trust.origin, within, findings, { base, engine })
+  const from = base?.size ?? 0
+  const rowsPerPass = options.rowsPerPass ?? 100_000
+  const withRows = options.only !== 'chain' && source.rows !== undefined && source.base === undefined
+  const slices = slicesFor(withRows ? (source.rowCount ?? 0) : 0, rowsPerPass)
+  const anchored = within.at(-1)?.size ?? from
   const stateSize = source.stateSize ?? Number.POSITIVE_INFINITY
   const queue = new Queue()
-  for await (const batch of source.pending?.() ?? []) for (const payload of batch) queue.add(payload)
-  let rows = 0
+  const pending = () => (options.only === 'chain' ? [] : (source.pending?.() ?? []))
+  for await (const batch of pending()) for (const payload of batch) queue.add(payload)
+  let [rows, unjudged, seen] = [0, 0, 0]
 
-  for (let pass = 0; pass < passes; pass++) {
+  const state = (slice: Slice) =>
+    new StateCheck(options.definitions, findings, { slice, rowsPerPass, partial: base !== undefined })
+  const passBy = (into: StateCheck, event: Event, payload: Bytes, seq: number): void => {
+    options.onEvent?.(event, seq)
+    queue.sealed(event, payload)
+    receipts.sealed(event, payload, seq, anchored)
+    if (options.only === 'chain' || !isRowEvent(event)) return
+    signatures.passBy(event, seq)
+    if (seq < stateSize) into.addEvent(event, seq, payload)
+  }
+  const wantsEvents = options.only !== 'chain' || options.onEvent !== undefined || receipts.count > 0
+
+  for (let pass = 0; pass < slices.length; pass++) {
     const first = pass === 0
-    const state = new StateCheck(options.definitions, findings, pass, passes)
-    for await (const batch of source.events()) {
-      for (const stored of batch) {
-        const event = first ? chain.add(stored) : tryParse(stored.payload)
-        if (first && event) options.onEvent?.(event, stored.seq)
-        if (first) queue.sealed(stored.payload)
-        if (first) receipts.sealed(stored.payload, stored.seq, anchored)
-        if (!event || !isRowEvent(event)) continue
-        if (first) signatures.passBy(event, stored.seq)
-        if (stored.seq < stateSize) state.addEvent(event, stored.seq)
+    const into = state(slices[pass] as Slice)
+    if (first) {
+      const walk: Walk = { source, chain, from, wantsEvents }
+      if (options.helpers) walk.helpers = options.helpers
+      for await (const batch of walkChain(walk)) {
+        seen += batch.length
+        for (const { event, payload, seq } of batch) passBy(into, event, payload, seq)
+        options.onProgress?.(chain.size - from, Math.max(0, source.size - from))
+        await signatures.settle()
+        if (seen > source.size + endless) break
       }
-      if (first) options.onProgress?.(chain.size, source.size)
-    }
-    for await (const batch of source.pending?.() ?? []) {
+    } else
+      for await (const batch of source.events(from))
+        for (const { payload, seq } of batch) {
+          const event = seq >= from && seq < stateSize ? tryParse(payload) : undefined
+          if (event && isRowEvent(event)) into.addEvent(event, seq, payload)
+        }
+    for await (const batch of pending()) {
       for (const payload of batch) {
         const event = tryParse(payload)
-        if (first) receipts.queued(payload)
+        if (first && event) receipts.queued(event, payload)
         if (first && !event) findings.add('EVENT_MALFORMED', 'queued event', 'is no event')
         if (!event || !isRowEvent(event)) continue
         if (first) signatures.passBy(event, null)
-        state.addEvent(event, null)
+        into.addEvent(event, null, payload)
       }
     }
-    if (source.rows) {
-      for await (const batch of source.rows()) {
+    if (withRows) {
+      for await (const batch of source.rows?.() ?? []) {
         for (const { table, row } of batch) {
           if (first) {
             rows++
             options.onRow?.(table, row)
           }
-          const last = state.addRow(table, row)
+          const last = into.addRow(table, row)
           if (last) signatures.last(last)
         }
+        await signatures.settle()
       }
-      state.finish()
-    } else for (const last of state.lastEvents()) signatures.last(last)
+      into.finish()
+    } else for (const last of into.lastEvents()) signatures.last(last)
+    unjudged += into.unjudged
+    slices.push(...into.deferred)
+    await signatures.settle(0)
   }
 
-  chain.finish(anchors.at(-1)?.number ?? 0)
+  if (base && chain.size === from && source.size < from)
+    findings.add(
+      'ANCHOR_BEYOND',
+      `anchor ${base.anchor}`,
+      `covers ${from} events, the trail has ${source.size}`,
+    )
+  chain.finish(anchors.at(-1)?.number ?? base?.anchor ?? 0)
   const readAt = source.takenAt ?? Date.parse(chain.latest)
-  if (options.asOf === undefined) checkSilence(anchors.at(-1), readAt, gapSeconds, findings)
+  if (options.asOf === undefined && !source.base) checkSilence(checked.at(-1), readAt, gapSeconds, findings)
   // the closing anchor of a bundle must cover what waited when its rows were read
   queue.finish(source.stateSize === undefined ? readAt - youngMs : Number.POSITIVE_INFINITY, findings)
   if (source.head && (source.size !== chain.size || !equal(source.head, chain.head)))
@@ -137,16 +191,42 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
   return {
     ok: findings.clean,
     origin: trust.origin,
+    from,
     events: chain.size,
     head: toHex(chain.head),
     anchored,
-    anchors: anchors.length,
-    lastAnchor: anchors.at(-1)?.number ?? 0,
+    anchors: checked.length,
+    lastAnchor: within.at(-1)?.number ?? base?.anchor ?? 0,
     rows,
+    rowsUnjudged: unjudged,
     signaturesChecked: signatures.checked,
+    signatureSeconds: Math.round(signatures.ms) / 1000,
     receipts: options.receipts?.length ?? 0,
+    engine: engine.name,
     findings,
+    base: chain.base ?? null,
   }
+}
+
+/** Events beyond the number that the source claims: it may go on for ever, and is wrong already. */
+const endless = 10_000
+
+/** @throws VERIFY_FAILED, NOT_FOUND */
+function requireBase(base: Base, checked: CheckedAnchor[], source: TrailSource): void {
+  const anchor = checked.find(one => one.number === base.anchor)
+  if (!anchor)
+    throw new ZtError('VERIFY_FAILED', `base: your copy has no good anchor ${base.anchor}`, {
+      hint: 'begin at an anchor that is in your own copy',
+    })
+  checkBase(base, anchor, 'base')
+  if (source.from > base.size)
+    throw new ZtError(
+      'BAD_INPUT',
+      `the trail begins at event ${source.from}, the base ends at ${base.size}`,
+      {
+        hint: 'name an older anchor, or a file that reaches further back',
+      },
+    )
 }
 
 /** An anchor must have come within the limit before the trail was read: a timer that stands still makes no gap. */

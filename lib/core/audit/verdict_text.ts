@@ -22,7 +22,7 @@ export const findingsMarkdown = (): string =>
 
 /** Shape of `--json`, version 1. */
 export function verdictJson(verdict: Verdict): object {
-  const { findings, ...rest } = verdict
+  const { findings, base: _base, ...rest } = verdict
   return {
     v: 1,
     ...rest,
@@ -35,11 +35,12 @@ export function formatVerdict(verdict: Verdict): string {
   const { findings } = verdict
   const lines = [
     `log         ${verdict.origin}`,
-    `events      ${verdict.events}, head ${verdict.head}`,
+    `events      ${verdict.events}${verdict.from > 0 ? `, of which ${verdict.events - verdict.from} from event ${verdict.from} on were looked at` : ''}, head ${verdict.head}`,
     `anchors     ${verdict.anchors}, the newest is ${verdict.lastAnchor || 'none'} and covers ${verdict.anchored} events`,
-    `rows        ${verdict.rows}`,
-    `signatures  ${verdict.signaturesChecked} checked`,
+    `rows        ${verdict.rows}${verdict.rowsUnjudged > 0 ? `, of which ${verdict.rowsUnjudged} were not written since and are not judged` : ''}`,
+    `signatures  ${verdict.signaturesChecked} checked in ${verdict.signatureSeconds.toFixed(1)} s of one core`,
     `receipts    ${verdict.receipts}`,
+    `engine      ${verdict.engine}`,
   ]
   for (const severity of ['note', 'pending', 'fail'] as const)
     for (const finding of findings.kept.filter(f => f.severity === severity))
