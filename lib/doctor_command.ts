@@ -6,6 +6,8 @@ import { ZtError } from './core/errors.ts'
 interface Options {
   json?: boolean
   out?: string
+  client?: string
+  port?: string
 }
 
 function refuseOthers(): void {
@@ -71,6 +73,16 @@ export function hostCommands(root: Command): void {
     .command('watch')
     .description('look for drift and keep the result: what its timer calls each hour')
     .action(watch)
+  root
+    .command('log-host-config')
+    .description('print the configuration of rsyslog for the host that shall keep what this one sends')
+    .requiredOption('--client <name>', "name in this host's certificate for the log host")
+    .option('--port <n>', 'port to listen on', '6514')
+    .action(async ({ client = '', port = '' }: Options) => {
+      const { formatReceiver, parseLogHost } = await import('./core/host/log_shipping.ts')
+      const parsed = parseLogHost(`${client}:${port}`)
+      print(formatReceiver({ client: parsed.name, port: parsed.port }).trimEnd())
+    })
 }
 
 /** Options of `apply` that say where anchors go besides the store. */

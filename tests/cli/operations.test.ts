@@ -6,7 +6,7 @@ import { oneclick } from '../support/oneclick.ts'
 const page = readFileSync(join(resolve(import.meta.dir, '../..'), 'docs/operations.md'), 'utf8')
 
 /** `vm_oneclick orders 000007.json`: what the page tells people to type. */
-const commands = [...page.matchAll(/(?:^sudo |`)vm_oneclick ([a-z]+)([^`\n]*)/gm)].map(
+const commands = [...page.matchAll(/(?:^sudo |`)vm_oneclick ([a-z-]+)([^`\n]*)/gm)].map(
   ([, name = '', rest = '']) => ({
     name,
     flags: rest.match(/--[a-z0-9-]+/g) ?? [],
@@ -16,7 +16,18 @@ const commands = [...page.matchAll(/(?:^sudo |`)vm_oneclick ([a-z]+)([^`\n]*)/gm
 describe('the operations page', () => {
   test('tells commands and options that exist', async () => {
     const names = [...new Set(commands.map(command => command.name))].sort()
-    expect(names).toEqual(['apply', 'check', 'orders', 'plan', 'status'])
+    expect(names).toEqual([
+      'anchor',
+      'apply',
+      'check',
+      'doctor',
+      'log-host-config',
+      'metrics',
+      'orders',
+      'plan',
+      'status',
+      'watch',
+    ])
     for (const name of names) {
       const { code, stdout } = await oneclick([name, '--help'])
       expect([name, code]).toEqual([name, 0])
