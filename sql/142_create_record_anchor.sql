@@ -38,6 +38,7 @@ BEGIN
   IF v_payload LIKE CONCAT('%,"action":"anchor",%,"data":', v_data, '}') THEN
     SET v_size = v_recorded_size;
   ELSE
+    CALL record_server(FALSE, 0); -- covered by this very anchor
     CALL seal_batch(v_sealed);
     SELECT size, head INTO v_size, v_head FROM chain_head WHERE id = 1;
     SET v_now = CONVERT_TZ(SYSDATE(6), @@session.time_zone, '+00:00');

@@ -8,6 +8,7 @@ BEGIN
     DATE_FORMAT(n.confirmed_at, '%Y-%m-%dT%H:%i:%s.%fZ') AS confirmed_at,
     DATE_FORMAT((SELECT MIN(p.queued_at) FROM audit_pending p), '%Y-%m-%dT%H:%i:%s.%fZ') AS oldest_pending_at,
     (SELECT COUNT(*) FROM audit_pending) AS pending,
+    r.number AS restored_number, r.sha256 AS restored_sha256, r.anchored_size AS lost_size, r.restored_size, r.base_size, r.base_root,
     -- What the write procedures would say, in their order.
     CASE
       WHEN n.looked_age < 0 OR n.anchored_age < 0 OR IFNULL(n.oldest_age, 0) < 0 THEN '45G03'
@@ -21,6 +22,6 @@ BEGIN
       TIMESTAMPDIFF(MICROSECOND, a.confirmed_at, CONVERT_TZ(SYSDATE(6), @@session.time_zone, '+00:00')) AS anchored_age,
       l.unsealed_seconds * 1000000 AS unsealed_limit, l.anchor_seconds * 1000000 AS anchor_limit
     FROM anchor_state a JOIN seal_state s ON s.id = 1 JOIN gate_limits l ON l.id = 1 WHERE a.id = 1
-  ) n;
+  ) n LEFT JOIN restore_state r ON r.id = 1;
   COMMIT AND NO CHAIN NO RELEASE;
 END

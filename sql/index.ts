@@ -14,6 +14,8 @@ import s015 from './015_create_audit_pending.sql' with { type: 'text' }
 import s016 from './016_create_seal_state.sql' with { type: 'text' }
 import s017 from './017_create_anchor_state.sql' with { type: 'text' }
 import s018 from './018_create_gate_limits.sql' with { type: 'text' }
+import s019 from './019_create_server_state.sql' with { type: 'text' }
+import s020 from './020_create_restore_state.sql' with { type: 'text' }
 import s100 from './100_create_signal_state.sql' with { type: 'text' }
 import s110 from './110_create_current_tenant.sql' with { type: 'text' }
 import s111 from './111_create_security_set_tenant.sql' with { type: 'text' }
@@ -34,6 +36,8 @@ import s142 from './142_create_record_anchor.sql' with { type: 'text' }
 import s143 from './143_create_confirm_anchor.sql' with { type: 'text' }
 import s144 from './144_create_anchor_status.sql' with { type: 'text' }
 import s145 from './145_create_schema_snapshot.sql' with { type: 'text' }
+import s146 from './146_create_observe_server.sql' with { type: 'text' }
+import s147 from './147_create_record_server.sql' with { type: 'text' }
 import s150 from './150_create_same_write.sql' with { type: 'text' }
 import s151 from './151_create_find_receipt.sql' with { type: 'text' }
 import s160 from './160_create_app_transfer.sql' with { type: 'text' }
@@ -68,6 +72,8 @@ export const migrations: readonly Migration[] = (
     ['016_create_seal_state', s016],
     ['017_create_anchor_state', s017],
     ['018_create_gate_limits', s018],
+    ['019_create_server_state', s019],
+    ['020_create_restore_state', s020],
   ] as const
 ).map(([name, sql]) => ({ name, sql }))
 
@@ -101,6 +107,8 @@ export const handwritten: readonly SqlObject[] = [
   s143,
   s144,
   s145,
+  s146,
+  s147,
   s150,
   s151,
   s160,

@@ -4,6 +4,7 @@
  */
 import { type Command, command, Option, runMain } from '../lib/cli.ts'
 import { hostCommands, logHostOptions } from '../lib/doctor_command.ts'
+import { announceCommand } from '../lib/announce_command.ts'
 import type { Flags } from '../lib/install_command.ts'
 import { reloadTlsCommand } from '../lib/reload_command.ts'
 
@@ -81,6 +82,7 @@ function main(): Command {
     .option('--json', 'print JSON')
     .action(async (files: string[], flags: Flags) => (await load()).runOrders(files, flags))
   reloadTlsCommand(root, places)
+  announceCommand(root, places)
   hostCommands(root)
   places(root.command('config'))
     .description('print the option file of mysqld')

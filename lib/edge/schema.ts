@@ -176,8 +176,20 @@ async function record(connection: Connection, plan: SchemaPlan): Promise<void> {
     return queue(connection, 'migration', data, note(connection, migration.name, digest))
   }
   for (const migration of plan.migrations) await done(migration)
+  await announceServer(connection)
   const fingerprint = schemaFingerprint(await schemaSnapshot(connection))
   const data = { release: version, fingerprint: toHex(fingerprint) }
   await queue(connection, 'schema', data, note(connection, releaseName, fingerprint))
   await connection.call('seal_due')
+}
+
+/**
+ * Says in the trail, as root, which MySQL and which plugins run, where that changed. With `minutes`, what changes until
+ * then is announced too, whoever sees it first.
+ */
+export async function announceServer(connection: Connection, minutes = 0): Promise<void> {
+  await connection.run('START TRANSACTION')
+  await connection.run('CALL securedb.record_server(TRUE, ?)', [minutes])
+  await connection.run('COMMIT')
+  await connection.call('securedb.seal_due')
 }

@@ -50,9 +50,11 @@ describe('events', () => {
       'manifest',
       'migration',
       'nonce',
+      'restore',
       'retire',
       'rewrap',
       'schema',
+      'server',
       'update',
     ])
   })

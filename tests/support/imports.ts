@@ -20,7 +20,7 @@ const wrappers: Record<string, RegExp> = {
   'google-auth-library': /^lib\/edge\/kms(_[a-z]+)?\.ts$/,
   '@grpc/grpc-js': /^lib\/edge\/kms(_[a-z]+)?(\/[a-z_]+)?\.ts$/,
   '@grpc/proto-loader': /^lib\/edge\/kms_emulator\/[a-z_]+\.ts$/,
-  'bun:ffi': /^lib\/edge\/(lock|syslog)\.ts$/,
+  'bun:ffi': /^lib\/edge\/(lock|syslog|host\/exchange)\.ts$/,
   bun: /^lib\/edge\/compile\.ts$/,
   commander: /^lib\/cli\.ts$/,
   'cli-progress': /^lib\/progress\.ts$/,

@@ -208,6 +208,19 @@ function makeTrail() {
   anchor([key, nextKey])
   add(server('manifest', { digest: toHex(seed('manifest')) }))
   anchor([nextKey])
+  // not anchored: what the trail of a server says after an upgrade, and after it was restored
+  add(server('server', { mysql: '9.7.5-1', digest: toHex(seed('plugins')), announced: true, until: null }))
+  const last = anchors.length
+  add(
+    server('restore', {
+      number: last,
+      sha256: previous,
+      size: events.length - 1,
+      from: events.length,
+      head: events.at(-1)?.curr ?? '',
+      backup: toHex(seed('backup')),
+    }),
+  )
   return { events, anchors }
 }
 

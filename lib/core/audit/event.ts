@@ -6,7 +6,16 @@ import type { SignedWrite } from '../signature.ts'
 import { isTime } from '../time.ts'
 
 export const rowActions = ['create', 'update', 'erase', 'retire', 'rewrap'] as const
-export const serverActions = ['genesis', 'migration', 'schema', 'anchor', 'nonce', 'manifest'] as const
+export const serverActions = [
+  'genesis',
+  'migration',
+  'schema',
+  'server',
+  'restore',
+  'anchor',
+  'nonce',
+  'manifest',
+] as const
 export type RowAction = (typeof rowActions)[number]
 export type ServerAction = (typeof serverActions)[number]
 
@@ -63,6 +72,10 @@ export interface ServerData {
   genesis: { origin: string }
   migration: { name: string; sha256: string }
   schema: { release: string; fingerprint: string }
+  /** What runs, as the server says: its version, and a digest of what is loaded into it (SPEC §4.10). */
+  server: { mysql: string; digest: string; announced: boolean; until: string | null }
+  /** The trail before this event came from a backup; `number`, `sha256`, `size` are of the last anchor of the store. */
+  restore: { number: number; sha256: string; size: number; from: number; head: string; backup: string }
   anchor: { number: number; fingerprint: string; prev: string }
   nonce: { nonce: string }
   manifest: { digest: string }
@@ -155,6 +168,20 @@ const dataChecks: Record<ServerAction, [string, Check][]> = {
   schema: [
     ['release', text(100)],
     ['fingerprint', isHex32],
+  ],
+  server: [
+    ['mysql', text(100)],
+    ['digest', isHex32],
+    ['announced', value => typeof value === 'boolean'],
+    ['until', value => value === null || (typeof value === 'string' && isTime(value))],
+  ],
+  restore: [
+    ['number', isCount],
+    ['sha256', isHex32],
+    ['size', isCount],
+    ['from', isPositive],
+    ['head', isHex32],
+    ['backup', isHex32],
   ],
   anchor: [
     ['number', isPositive],

@@ -17,6 +17,8 @@ const trail = [
   'seal_state',
   'anchor_state',
   'gate_limits',
+  'server_state',
+  'restore_state',
   'migrations',
 ]
 
@@ -57,6 +59,7 @@ export function definerGrants(definitions: readonly TableDefinition[]): Privileg
     ...on('securedb.tenant_context', 'INSERT', 'DELETE'),
     ...on('securedb.audit_pending', 'INSERT', 'DELETE'),
     ...on('securedb.audit_events', 'INSERT'),
+    ...on('securedb.server_state', 'INSERT', 'UPDATE'),
     ...['chain_head', 'seal_state', 'anchor_state'].flatMap(name => on(`securedb.${name}`, 'UPDATE')),
     ...definitions.flatMap(d => on(`securedb.${d.table}`, 'INSERT', 'UPDATE')),
   ]

@@ -19,6 +19,7 @@ import { type HostOptions, openSetup, type Setup } from './setup.ts'
 import type { Layer } from './steps.ts'
 import { updatesLayer } from './updates.ts'
 import { usersLayer } from './users.ts'
+import { versionsLayer } from './versions.ts'
 
 interface ClosableLayer extends Layer {
   close?(): void
@@ -38,6 +39,7 @@ const layers: ((setup: Setup) => Promise<ClosableLayer>)[] = [
   mysqldLayer,
   databaseLayer,
   restartLayer,
+  versionsLayer, // before the anchor looks
   fail2banLayer, // once the log that it reads is there
   binaryLayer,
   logShippingLayer,

@@ -2,6 +2,7 @@ import { isLoopback } from '../../core/host_part.ts'
 import type { Finding, Plan, Step } from '../../core/plan.ts'
 import { formatOptionFile, type Setting, settingsFor } from '../../core/settings.ts'
 import { observeAccounts } from '../accounts.ts'
+import { serverStep } from '../host/versions.ts'
 import { initPath, type Places, recordedFileFindings } from '../server_files.ts'
 import type { Material } from '../server_material.ts'
 import { planSettings, type SettingPlan } from '../server_settings.ts'
@@ -62,14 +63,16 @@ export async function planTarget(target: Target): Promise<Plan> {
   const grants = await grantsStep(target, privilegesOfRoles(wanted), accounts)
   const schema = await schemaStep(target)
   const tied = accountsStep(target, wanted, accounts)
+  const plugins = await pluginStep(target)
+  const components = target.host ? [await componentsStep(target)] : []
   // certificates come first: an option file that names missing ones would keep mysqld from starting again
   const steps = [
     ...(await tlsSteps(target, settingPlan)),
     configStep(target, settings, initFileText),
-    ...(target.host ? [await componentsStep(target)] : []),
+    ...components,
     settingsStep(target, settingPlan),
     persisted.step,
-    await pluginStep(target),
+    plugins,
     anonymousStep(target, accounts, databases),
     await rootStep(target, accounts),
     schema.step,
@@ -78,6 +81,7 @@ export async function planTarget(target: Target): Promise<Plan> {
     anchorAccountStep(target, accounts),
     grants.step,
     await ordersStep(target, material?.archive.orders ?? []),
+    await serverStep(connection, [plugins, ...components]),
   ]
   const findings: Finding[] = [
     ...settingPlan.findings,
