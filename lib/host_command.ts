@@ -1,12 +1,13 @@
 /** What the commands of vm_oneclick do where the whole host is theirs. */
 import { resolve } from 'node:path'
 import { print, say, yellow } from './cli.ts'
-import { parseCidrs } from './core/cidr.ts'
 import { ZtError } from './core/errors.ts'
+import { formatCidr, parseCidr } from './core/host/cidr.ts'
 import { parseMysqlSource } from './core/host/packages.ts'
 import { driftLines, isClean, pendingSteps, planJson } from './core/plan.ts'
 import { installHost, planHost } from './edge/host/plan.ts'
 import { refuseUnfitProcess } from './edge/host/preflight.ts'
+import { rollbackHost, staysBehind } from './edge/host/rollback.ts'
 import type { HostOptions } from './edge/host/setup.ts'
 import type { Flags } from './install_command.ts'
 import { asking, printPlan, tellCheck, tellPlan } from './plan_report.ts'
@@ -37,6 +38,10 @@ function remoteFromEnvironment(): boolean | undefined {
   throw new ZtError('USAGE', `ALLOW_REMOTE is ${JSON.stringify(text)}`, { hint: 'set it to 1 or 0' })
 }
 
+/** A list with commas, in canonical spelling, sorted, none twice. @throws BAD_INPUT */
+const parseCidrs = (text: string): string[] =>
+  [...new Set(text.split(',').map(each => formatCidr(parseCidr(each.trim()))))].sort()
+
 /** Flags over environment; what neither has is as recorded. @throws USAGE, BAD_INPUT */
 function hostOptions(flags: Flags): HostOptions {
   refuseDatabaseFlags(flags)
@@ -64,7 +69,7 @@ function hostOptions(flags: Flags): HostOptions {
 }
 
 export async function planOfHost(flags: Flags): Promise<void> {
-  const { plan, origin, from } = await planHost(hostOptions(flags))
+  const { plan, origin, from } = await planHost(hostOptions(flags), true)
   if (flags.json) return print(JSON.stringify({ origin, ...planJson(plan) }))
   say(`log ${origin}, by the ${from === 'archive' ? 'archive' : 'record of the last installation'}`)
   tellPlan(plan, flags)
@@ -100,4 +105,15 @@ export async function applyHost(flags: Flags): Promise<void> {
   else print(`applied: ${done.join(', ')}`)
   if (archiveRemoved) say('the archive was removed: it held the key of the server')
   say(`took ${((performance.now() - began) / 1000).toFixed(1)} s`)
+}
+
+/** Takes back what was changed on the host; data, trail, keys and packages stay. */
+export async function rollbackOfHost(flags: Flags): Promise<void> {
+  refuseDatabaseFlags(flags)
+  refuseUnfitProcess()
+  const { plan, done } = await rollbackHost({ ...(flags.dryRun ? { dryRun: true } : asking(flags)) })
+  if (flags.json) return print(JSON.stringify({ done, stays: staysBehind, ...planJson(plan) }))
+  if (flags.dryRun) return tellPlan(plan, flags)
+  print(done.length === 0 ? 'nothing to take back' : `taken back: ${done.join(', ')}`)
+  for (const line of staysBehind) say(`stays: ${line}`)
 }

@@ -146,6 +146,10 @@ export async function runApply(flags: Flags): Promise<void> {
   if (archiveRemoved) say('the archive was removed: it held the key of the server')
 }
 
+export async function runRollback(flags: Flags): Promise<void> {
+  return (await loadHost()).rollbackOfHost(flags)
+}
+
 export async function runOrders(files: string[], flags: Flags): Promise<void> {
   const options = { socket: socketOf(flags), confDir: confDirOf(flags), files, ...asking(flags) }
   if (flags.dryRun) {

@@ -2,9 +2,10 @@
  * vm_oneclick: makes a host the zero-trust database server that pki_server.tar.gz describes, and keeps it so.
  * Plans, asks, applies, and reports; run again it changes nothing. Runs as root on the database host.
  */
+
+import { announceCommand } from '../lib/announce_command.ts'
 import { type Command, command, Option, runMain } from '../lib/cli.ts'
 import { hostCommands, logHostOptions } from '../lib/doctor_command.ts'
-import { announceCommand } from '../lib/announce_command.ts'
 import type { Flags } from '../lib/install_command.ts'
 import { reloadTlsCommand } from '../lib/reload_command.ts'
 
@@ -74,6 +75,10 @@ function main(): Command {
   all(root.command('check'))
     .description('exit 1, naming each item, where anything is not as installed')
     .action(async (flags: Flags) => (await load()).runCheck(flags))
+  asks(root.command('rollback'))
+    .description('take back what was changed on the host; data, trail, keys and packages stay')
+    .option('--json', 'print JSON')
+    .action(async (flags: Flags) => (await load()).runRollback(flags))
   all(root.command('status'))
     .description('what the installation, its certificates and its trail say')
     .action(async (flags: Flags) => (await load()).runStatus(flags))

@@ -10,10 +10,10 @@ import type { Layer } from './steps.ts'
 export interface DatabaseLayer extends Layer {
   /** What mysqld takes up only when it starts again. */
   restart: Change[]
-  close(): void
+  close(): Promise<void>
 }
 
-const nothingToClose = (): void => undefined
+const nothingToClose = (): Promise<void> => Promise.resolve()
 
 /** The caller closes it once its steps are done. */
 export async function databaseLayer(setup: Setup): Promise<DatabaseLayer> {
@@ -27,7 +27,7 @@ export async function databaseLayer(setup: Setup): Promise<DatabaseLayer> {
   }
   const target = await openTarget(database, definitions)
   try {
-    const close = () => target.connection.destroy()
+    const close = () => target.connection.close()
     return { ...(await planTarget(target)), close }
   } catch (thrown) {
     target.connection.destroy()

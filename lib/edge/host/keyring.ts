@@ -17,7 +17,7 @@ export async function keyringStatus(): Promise<string> {
     )
     return String(row?.value ?? 'none')
   } finally {
-    connection.destroy()
+    await connection.close()
   }
 }
 

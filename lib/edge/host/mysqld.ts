@@ -144,7 +144,7 @@ export async function restartLayer(setup: Setup): Promise<Layer> {
     }
     return { steps: [step], findings: [] }
   } finally {
-    connection.destroy()
+    await connection.close()
   }
 }
 
@@ -167,7 +167,7 @@ async function restartWithOptions(setup: Setup): Promise<void> {
   }
 }
 
-async function restartMysql(): Promise<void> {
+export async function restartMysql(): Promise<void> {
   const { exitCode } = await ask('systemctl', 'restart', mysqldPaths.unit) // the log says more than systemctl
   if (exitCode === 0 && existsSync(installDefaults.socket)) return
   const log = existsSync(mysqldPaths.errorLog) ? readFileSync(mysqldPaths.errorLog, 'utf8') : ''

@@ -3,7 +3,9 @@ import { ZtError } from '../../core/errors.ts'
 import { applyPlan, type Plan, type Progress, pendingSteps, type Step } from '../../core/plan.ts'
 import { refuseLeftover, removeArchive } from '../database.ts'
 import { lockDir } from '../files.ts'
-import { putDir } from '../owned_files.ts'
+import { withUserNames } from '../install/target.ts'
+import { putDir, snapshotFiles } from '../owned_files.ts'
+import { configPath } from '../server_files.ts'
 import { anchorLayer } from './anchor_unit.ts'
 import { binaryLayer } from './binary.ts'
 import { databaseLayer } from './database.ts'
@@ -13,16 +15,16 @@ import { kernelLayer } from './kernel.ts'
 import { logShippingLayer } from './log_shipping.ts'
 import { mysqldLayer, restartLayer, serviceLayer } from './mysqld.ts'
 import { packagesLayer } from './packages.ts'
-import { preflight } from './preflight.ts'
+import { preflight, preflightToWrite } from './preflight.ts'
 import { recordLayer } from './record.ts'
 import { type HostOptions, openSetup, type Setup } from './setup.ts'
-import type { Layer } from './steps.ts'
+import { type Layer, rootFile } from './steps.ts'
 import { updatesLayer } from './updates.ts'
 import { usersLayer } from './users.ts'
 import { versionsLayer } from './versions.ts'
 
 interface ClosableLayer extends Layer {
-  close?(): void
+  close?(): Promise<void>
 }
 
 /**
@@ -59,21 +61,32 @@ const installation = ({ material, installed }: Setup, plan: Plan): HostInstallat
   from: material === null ? 'record' : 'archive',
 })
 
+const shown = (step: Step): Step => ({
+  ...step,
+  changes: step.changes.map(change => ({
+    ...change,
+    after: change.after === null ? null : withUserNames(change.after),
+  })),
+})
+
 async function planSetup(setup: Setup): Promise<Plan> {
   const plan: Plan = { steps: [], findings: [], restart: [] }
   for (const layer of layers) {
     const { steps, findings, close } = await layer(setup)
-    close?.()
-    plan.steps.push(...steps)
+    await close?.()
+    plan.steps.push(...steps.map(shown))
     plan.findings.push(...findings)
   }
   return plan
 }
 
-/** What would change, and what a person must look at. Changes nothing. */
-export async function planHost(options: HostOptions): Promise<HostInstallation> {
+/**
+ * What would change, and what a person must look at. Changes nothing.
+ * @param toWrite also refuses what would stop an apply (a full disk), which is no drift
+ */
+export async function planHost(options: HostOptions, toWrite = false): Promise<HostInstallation> {
   const setup = await openSetup(options)
-  await preflight(setup)
+  await (toWrite ? preflightToWrite(setup) : preflight(setup))
   return installation(setup, await planSetup(setup))
 }
 
@@ -96,13 +109,17 @@ async function applyLayers(setup: Setup, progress: Progress | undefined): Promis
     try {
       done.push(...(await applyPlan({ steps, findings: [], restart: [] }, progress, done.length)))
     } finally {
-      close?.()
+      await close?.()
     }
   }
   return done
 }
 
-function lockHost(): () => void {
+/** Keeps the option file that mysqld runs with, for the case that it does not start with the next one. */
+const keepOptions = ({ wanted }: Setup): (() => void) =>
+  snapshotFiles([rootFile(configPath({ ...wanted, tlsDir: '', anchorDir: '' }), '')])
+
+export function lockHost(): () => void {
   const dir = '/var/lib/ztmysql'
   putDir({ path: dir, mode: 0o755, uid: 0, gid: 0 })
   return lockDir(dir)
@@ -117,7 +134,7 @@ function lockHost(): () => void {
 export async function installHost(options: ApplyHostOptions): Promise<HostApplied> {
   const { keepArchive = false, confirm, progress, ...given } = options
   const setup = await openSetup(given)
-  await preflight(setup)
+  await preflightToWrite(setup)
   const plan = await planSetup(setup)
   let done: Step[] = []
   if (pendingSteps(plan).length > 0) {
@@ -127,6 +144,7 @@ export async function installHost(options: ApplyHostOptions): Promise<HostApplie
       })
     const release = lockHost()
     try {
+      setup.undoOptions = keepOptions(setup)
       done = await applyLayers(setup, progress)
     } finally {
       release()
