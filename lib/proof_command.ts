@@ -1,6 +1,6 @@
 /** The proof suite's command line. */
 import { resolve } from 'node:path'
-import { type Command, Option, print, say, wholeNumber } from './cli.ts'
+import { type Command, Option, print, say } from './cli.ts'
 import { ZtError } from './core/errors.ts'
 import { commit, version } from './version.ts'
 
@@ -20,7 +20,7 @@ interface CollectFlags {
   json?: boolean
 }
 
-function checkNonce(nonce: string | undefined): { nonce?: string } {
+export function checkNonce(nonce: string | undefined): { nonce?: string } {
   if (nonce === undefined) return {}
   if (!/^[0-9a-f]{64}$/.test(nonce))
     throw new ZtError('USAGE', '--nonce: expected 64 lower-case hex digits', { hint: 'openssl rand -hex 32' })
@@ -104,57 +104,6 @@ async function anchorer(flags: CollectFlags): Promise<() => Promise<void>> {
   return async () => {
     await anchorNow({ socket, user: 'root', worm, state, key, waitSeconds: 15 }, {})
   }
-}
-
-interface VerifyFlags {
-  trust: string
-  anchors: string
-  caSha256?: string
-  nonce?: string
-  require: string
-  signatures: 'last' | 'all'
-  gap: string
-  json?: boolean
-}
-
-export function addVerify(cmd: Command): void {
-  cmd
-    .command('verify <bundle>')
-    .description('judge a bundle anew, offline')
-    .addOption(
-      new Option('--trust <dir>', 'the trust folder that outside_pki made')
-        .env('TRUST_DIR')
-        .makeOptionMandatory(),
-    )
-    .addOption(
-      new Option('--anchors <dir>', "your own copy of the WORM store's anchors")
-        .env('ANCHORS_DIR')
-        .makeOptionMandatory(),
-    )
-    .option('--ca-sha256 <hex>', 'pin of the CA certificate')
-    .option('--nonce <hex>', 'the nonce that you asked for')
-    .addOption(
-      new Option('--require <profile>', 'what must hold')
-        .choices(['full', 'database', 'off-host'])
-        .default('full'),
-    )
-    .addOption(
-      new Option('--signatures <which>', "check the signature of each row's last event, or of all")
-        .choices(['last', 'all'])
-        .default('last'),
-    )
-    .option('--gap <seconds>', 'longest time between two anchors', '300')
-    .option('--json', 'print the verdict as JSON')
-    .action(verify)
-}
-
-async function verify(path: string, { gap, ...flags }: VerifyFlags): Promise<void> {
-  const gapSeconds = wholeNumber('--gap', gap)
-  const { judgeBundle } = await import('./edge/judge_bundle.ts')
-  const { reportText, reportJson } = await import('./report.ts')
-  const verdict = await judgeBundle(path, { ...flags, gapSeconds, ...checkNonce(flags.nonce) })
-  print(flags.json ? JSON.stringify(reportJson(verdict)) : reportText(verdict))
-  process.exitCode = verdict.ok ? 0 : 1
 }
 
 export function addControls(cmd: Command): void {

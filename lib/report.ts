@@ -1,12 +1,7 @@
-/** Verdicts and controls for people and programs: a table that fits a terminal, Markdown, JSON. */
+/** The list of controls for people: a table, and Markdown for the README. Verdicts are printed by lib/core/report. */
 import Table from 'cli-table3'
-import { bold, green, red, yellow } from './cli.ts'
-import { printable, verdictJson } from './core/audit/verdict_text.ts'
+import { bold } from './cli.ts'
 import { controls } from './core/controls/index.ts'
-import type { Judged } from './core/proof/judge.ts'
-import type { Status } from './core/proof/outcome.ts'
-import { satisfies } from './core/proof/profile.ts'
-import type { BundleVerdict } from './core/proof/verify_bundle.ts'
 
 const plainBorders = {
   top: '',
@@ -26,13 +21,6 @@ const plainBorders = {
   middle: ' ',
 }
 
-const words: Record<Status, string> = {
-  pass: green('pass'),
-  fail: red('FAIL'),
-  error: red('ERROR'),
-  'not-applicable': yellow('n/a'),
-}
-
 function table(head: string[], rows: string[][]): string {
   const made = new Table({
     head,
@@ -41,63 +29,6 @@ function table(head: string[], rows: string[][]): string {
   })
   made.push(...rows)
   return made.toString().replace(/ +$/gm, '')
-}
-
-/** The control matrix with verdicts and grades. */
-export const matrixText = (judged: Judged[]): string =>
-  table(
-    ['control', 'verdict', 'grade', 'status'].map(title => bold(title)),
-    judged.map(({ control, status }) => [control.id, words[status], control.grade, control.status]),
-  )
-
-/** Verdict of a bundle; what failed comes last, with its reason. */
-export function reportText(verdict: BundleVerdict): string {
-  const { judged, manifest, profile } = verdict
-  const bad = judged.filter(one => !satisfies(one, profile))
-  const reasons = (list: Judged[]): string[] =>
-    list.map(
-      ({ control, status, reason }) =>
-        `${words[status]} ${control.id}: ${control.claim}\n     ${printable(reason)}`,
-    )
-  const count = (status: Status): number => judged.filter(one => one.status === status).length
-  return [
-    `log        ${manifest.origin}`,
-    `host       ${printable(manifest.host)}, ${printable(manifest.tool)} (${printable(manifest.commit)})`,
-    `collected  between ${verdict.opened || 'no anchor'} and ${verdict.closed || 'no anchor'}, nonce ${manifest.nonce}`,
-    '',
-    matrixText(judged),
-    '',
-    ...reasons(judged.filter(one => one.status === 'not-applicable')),
-    ...reasons(bad.filter(one => one.status !== 'not-applicable')),
-    '',
-    `${count('pass')} pass, ${count('fail')} fail, ${count('error')} error, ${count('not-applicable')} not applicable; profile ${profile}`,
-    verdict.ok
-      ? green('verdict: everything asked for holds')
-      : red(`verdict: does not hold: ${bad.map(one => one.control.id).join(', ')}`),
-  ].join('\n')
-}
-
-/** Shape of `proof_suite verify --json`, version 1. */
-export function reportJson(verdict: BundleVerdict): object {
-  const { ok, profile, manifest, opened, closed, judged, trail } = verdict
-  const { files: _files, ...about } = manifest
-  return {
-    v: 1,
-    ok,
-    profile,
-    bundle: about,
-    opened,
-    closed,
-    controls: judged.map(one => ({
-      id: one.control.id,
-      layer: one.control.layer,
-      status: one.status,
-      grade: one.control.grade,
-      required: !satisfies({ ...one, status: 'fail' }, profile),
-      reason: one.reason,
-    })),
-    trail: verdictJson(trail),
-  }
 }
 
 const columns = ['control', 'grade', 'status', 'claim', 'enforced by']

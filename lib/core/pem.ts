@@ -5,6 +5,7 @@ export type PemLabel =
   | 'CERTIFICATE'
   | 'X509 CRL'
   | 'PRIVATE KEY'
+  | 'PUBLIC KEY'
   | 'ENCRYPTED PRIVATE KEY'
   | 'CERTIFICATE REQUEST'
 

@@ -1,19 +1,11 @@
 /** Reads a bundle and the auditor's folders, and hands them to the pure judge. */
 import { goldenFingerprints, tableDefinitions } from '../../sql/index.ts'
-import { ZtError } from '../core/errors.ts'
-import { isBundleName } from '../core/proof/bundle.ts'
-import { type Profile, profiles } from '../core/proof/profile.ts'
+import { parseRequirement } from '../core/proof/profile.ts'
 import { type BundleVerdict, verifyBundle } from '../core/proof/verify_bundle.ts'
-import { unpackArchive } from './archive.ts'
-import { readRegularFile } from './files.ts'
+import { asVerdict, readBundleFile } from './bundle_file.ts'
+import { signerOfBundle } from './sign_bundle.ts'
 import { readTrust } from './trust.ts'
 import { readAnchors } from './verify.ts'
-
-// whoever made the bundle chose its size: these bound what a hostile one can take
-const packedMaxBytes = 64 << 20
-const unpackedMaxBytes = 192 << 20
-/** Observations, a hundred anchors, and room for releases to come. */
-const mostEntries = 2000
 
 export interface JudgeBundleOptions {
   trust: string
@@ -23,42 +15,40 @@ export interface JudgeBundleOptions {
   require: string
   signatures: 'last' | 'all'
   gapSeconds: number
+  /** Public key or certificate of the countersigner. */
+  signedBy?: string
+  /** The countersignature, by default beside the bundle. */
+  signature?: string
+}
+
+export interface JudgedBundle extends BundleVerdict {
+  /** Who countersigned it, where that was asked for. */
+  signer: string | undefined
 }
 
 /** @throws VERIFY_FAILED for anything that is wrong with the bundle itself: a broken proof is no proof */
-export async function judgeBundle(path: string, options: JudgeBundleOptions): Promise<BundleVerdict> {
-  const profile = profiles.find((known): known is Profile => known === options.require)
-  if (!profile) throw new ZtError('USAGE', `--require: expected one of ${profiles.join(', ')}`)
+export async function judgeBundle(path: string, options: JudgeBundleOptions): Promise<JudgedBundle> {
+  const requirement = parseRequirement(options.require)
   const trust = await readTrust(
     options.trust,
     options.caSha256 === undefined ? {} : { caSha256: options.caSha256 },
   )
   const anchors = await readAnchors(options.anchors)
-  const packed = readRegularFile(path, 'bundle', packedMaxBytes)
-  try {
-    let entries = 0
-    const files = await unpackArchive(
-      packed,
-      path,
-      unpackedMaxBytes,
-      name => isBundleName(name) && ++entries <= mostEntries,
-    )
-    return await verifyBundle(files, {
+  const files = await readBundleFile(path)
+  const { signedBy, signature } = options
+  const signer = signedBy === undefined ? undefined : await signerOfBundle(path, files, signedBy, signature)
+  const verdict = await asVerdict(() =>
+    verifyBundle(files, {
       trust,
       anchors,
       definitions: tableDefinitions,
       golden: goldenFingerprints,
-      profile,
+      requirement,
       now: Date.now(),
       signatures: options.signatures,
       gapSeconds: options.gapSeconds,
       ...(options.nonce === undefined ? {} : { nonce: options.nonce }),
-    })
-  } catch (thrown) {
-    if (!(thrown instanceof ZtError)) throw thrown
-    throw new ZtError('VERIFY_FAILED', thrown.message, {
-      cause: thrown,
-      ...(thrown.hint === undefined ? {} : { hint: thrown.hint }),
-    })
-  }
+    }),
+  )
+  return { ...verdict, signer }
 }

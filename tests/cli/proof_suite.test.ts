@@ -7,6 +7,7 @@ import { gzipSync } from 'node:zlib'
 import { type Header, pack } from 'tar-stream'
 import { type Bytes, concat, random, utf8 } from '../../lib/core/bytes.ts'
 import { controls } from '../../lib/core/controls/index.ts'
+import type { Report } from '../../lib/core/report/schema.ts'
 import { packArchive, unpackArchive } from '../../lib/edge/archive.ts'
 import { judgeBundle } from '../../lib/edge/judge_bundle.ts'
 import { controlsMarkdown } from '../../lib/report.ts'
@@ -82,15 +83,8 @@ const evidence = () => [
 ]
 const nonce = 'ab'.repeat(32)
 
-interface Report {
-  ok: boolean
-  profile: string
-  bundle: { nonce: string; origin: string; tool: string }
-  controls: { id: string; status: string; grade: string; required: boolean; reason: string }[]
-}
-
 const statuses = ({ stdout }: Answer): Record<string, string> =>
-  Object.fromEntries((JSON.parse(stdout) as Report).controls.map(({ id, status }) => [id, status]))
+  Object.fromEntries((JSON.parse(stdout) as Report).controls.map(({ id, verdict }) => [id, verdict]))
 
 beforeAll(async () => {
   a = await attacked()
@@ -148,7 +142,7 @@ describe('a bundle', () => {
     ])
     const offHost = await run(...bundle, '--require', 'off-host', '--json')
     const report = JSON.parse(offHost.stdout) as Report
-    expect([offHost.code, report.ok, report.profile, report.bundle.nonce]).toEqual([
+    expect([offHost.code, report.ok, report.requirement, report.bundle.nonce]).toEqual([
       0,
       true,
       'off-host',

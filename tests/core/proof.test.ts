@@ -1,148 +1,13 @@
 /** Bundles made in memory: an honest one is read and judged; whatever is bent in it is refused or judged red. */
 import { describe, expect, test } from 'bun:test'
-import { sha256 } from '@noble/hashes/sha2.js'
-import { publicKeys } from '../../lib/core/audit/checkpoint.ts'
-import type { ServerAction, ServerData, ServerEvent } from '../../lib/core/audit/event.ts'
-import {
-  formatExportEnd,
-  formatExportEvent,
-  formatExportHeader,
-  formatExportQueued,
-  formatExportRow,
-} from '../../lib/core/audit/export.ts'
-import { type Bytes, fromUtf8, newUuid, toHex, utf8 } from '../../lib/core/bytes.ts'
-import type { Json } from '../../lib/core/controls/control.ts'
+import { type Bytes, fromUtf8, utf8 } from '../../lib/core/bytes.ts'
 import { ZtError } from '../../lib/core/errors.ts'
-import { formatManifest, isBundleName, readBundle } from '../../lib/core/proof/bundle.ts'
+import { isBundleName, readBundle } from '../../lib/core/proof/bundle.ts'
 import { formatObservation, parseObservation } from '../../lib/core/proof/observation.ts'
+import { parseRequirement } from '../../lib/core/proof/profile.ts'
 import { type VerifyBundleOptions, verifyBundle } from '../../lib/core/proof/verify_bundle.ts'
-import { honestTrail, notesTable, type TrailBuilder } from '../support/trail.ts'
-
-const definitions = new Map([['notes', notesTable]])
-const nonce = 'ab'.repeat(32)
-
-function serverEvent<A extends ServerAction>(trail: TrailBuilder, action: A, data: ServerData[A]): void {
-  const nothing = { tenant: null, table: null, key: null, ver: null, wver: null, scheme: null }
-  const unsigned = { before: null, after: null, sig: null, signer: null }
-  const head = { v: 1, id: newUuid(), time: trail.time(), actor: 'auditor@localhost', conn: 9 }
-  // members in the order of SPEC §4.1
-  const { tenant, table, ...rest } = nothing
-  trail.append({ ...head, tenant, table, action, ...rest, ...unsigned, data } as unknown as ServerEvent)
-}
-
-const observation = (id: string, result: Json): Bytes =>
-  utf8(
-    formatObservation({
-      v: 1,
-      id,
-      time: '2026-01-01T00:00:00.000000Z',
-      host: 'db',
-      identity: 'probe_a',
-      grade: 'network',
-      command: 'mysql',
-      result,
-    }),
-  )
-
-interface Made {
-  files: Map<string, Bytes>
-  trail: TrailBuilder
-}
-
-interface Bent {
-  /** After the opening anchor, before the trail is exported. */
-  before?: (trail: TrailBuilder) => void
-  /** Between the export and the manifest's event. */
-  between?: (trail: TrailBuilder) => void
-  queued?: (trail: TrailBuilder) => Bytes[]
-  files?: (files: Map<string, Bytes>, trail: TrailBuilder) => void
-}
-
-function bundle({ before, between, queued, files: change }: Bent = {}): Made {
-  const trail = honestTrail()
-  serverEvent(trail, 'nonce', { nonce })
-  trail.anchor()
-  before?.(trail)
-  const size = trail.events.length
-  const waiting = queued?.(trail) ?? []
-  const rows = [...trail.rows.values()]
-  const files = new Map<string, Bytes>([
-    ['observations/plaintext.json', observation('plaintext', { errno: 1045 })],
-    ['observations/other_certificate.json', observation('other_certificate', { errno: 1045 })],
-    [
-      'trail.ndjson',
-      utf8(
-        [
-          formatExportHeader({ origin: trail.origin, from: 0, size, head: toHex(trail.head) }),
-          ...trail.events.slice(0, size).map(formatExportEvent),
-          ...waiting.map(formatExportQueued),
-          ...rows.map(row => formatExportRow(notesTable, { table: 'notes', row })),
-          formatExportEnd({ events: size, queued: waiting.length, rows: rows.length }),
-        ].join(''),
-      ),
-    ],
-    ...trail.anchors.map(({ name, bytes }): [string, Bytes] => [`anchors/${name}`, bytes]),
-  ])
-  change?.(files, trail)
-  const manifest = utf8(
-    formatManifest(
-      {
-        tool: 'test',
-        commit: 'test',
-        host: 'db',
-        origin: trail.origin,
-        nonce,
-        size,
-        created: '2026-01-01T00:10:00.000000Z',
-      },
-      files,
-    ),
-  )
-  files.set('manifest.json', manifest)
-  between?.(trail)
-  serverEvent(trail, 'manifest', { digest: toHex(sha256(manifest)) })
-  trail.anchor()
-  const closing = trail.events.slice(size)
-  files.set(
-    'closing.ndjson',
-    utf8(
-      [
-        formatExportHeader({
-          origin: trail.origin,
-          from: size,
-          size: trail.events.length,
-          head: toHex(trail.head),
-        }),
-        ...closing.map(formatExportEvent),
-        formatExportEnd({ events: closing.length, queued: 0, rows: 0 }),
-      ].join(''),
-    ),
-  )
-  return { files, trail }
-}
-
-function options(trail: TrailBuilder, more: Partial<VerifyBundleOptions> = {}): VerifyBundleOptions {
-  return {
-    trust: {
-      serial: 1,
-      time: '2026-01-01T00:00:00.000000Z',
-      origin: trail.origin,
-      ca: [],
-      crl: [],
-      tenants: [],
-      logKeys: [{ ...publicKeys(trail.key), from: 1, until: null }],
-      certificates: [trail.app, trail.other, trail.admin].map(writer => writer.certificate),
-    },
-    anchors: trail.anchors,
-    definitions,
-    golden: ['ab'.repeat(32)],
-    profile: 'full',
-    now: Date.UTC(2026, 0, 1, 1),
-    signatures: 'last',
-    gapSeconds: 300,
-    ...more,
-  }
-}
+import { bundle, definitions, type Made, nonce, observation, options } from '../support/bundle.ts'
+import { honestTrail, type TrailBuilder } from '../support/trail.ts'
 
 /** Ids of the controls that are red, of those that need no observation of a real server. */
 async function red({ files, trail }: Made, more: Partial<VerifyBundleOptions> = {}): Promise<string[]> {
@@ -439,4 +304,54 @@ test('a bundle knows its names', () => {
     `observations/${'a'.repeat(41)}.json`,
   ])
     expect(isBundleName(name)).toBe(false)
+})
+
+describe('what this release does not know', () => {
+  test('an observation of no control is named, and the bundle does not pass', async () => {
+    const made = bundle({
+      files: files => void files.set('observations/of_the_future.json', observation('of_the_future', {})),
+    })
+    const asked = { requirement: parseRequirement('identity.certificate-binding') }
+    const honest = bundle()
+    expect((await verifyBundle(honest.files, options(honest.trail, asked))).ok).toBe(true)
+    const verdict = await verifyBundle(made.files, options(made.trail, asked))
+    expect([verdict.ok, verdict.unknown]).toEqual([false, ['of_the_future']])
+  })
+
+  test('a control, grade or profile of another release cannot be asked for', () => {
+    for (const text of ['', 'everything', 'host.future', 'grade:best', 'full,', 'network.*'])
+      expect(() => parseRequirement(text)).toThrow('--require')
+  })
+})
+
+describe('a requirement', () => {
+  const verdictOf = async (text: string, made = bundle()) =>
+    verifyBundle(made.files, options(made.trail, { requirement: parseRequirement(text) }))
+
+  test('of one control asks for it, for what it rests on, and for the brackets', async () => {
+    expect(parseRequirement('writes.tenant-isolation').controls).toEqual([
+      'audit.anchored',
+      'audit.bracketed',
+      'writes.procedure-path',
+      'writes.tenant-isolation',
+    ])
+    expect((await verdictOf('identity.certificate-binding')).ok).toBe(true)
+    expect((await verdictOf('identity.certificate-binding,host.firewall')).ok).toBe(false)
+    const stale = bundle({
+      between: trail => {
+        trail.seconds += 1000
+      },
+    })
+    expect((await verdictOf('identity.certificate-binding', stale)).ok).toBe(false)
+  })
+
+  test('of a grade asks for every enforced control of it', async () => {
+    expect((await verdictOf('grade:recomputed')).ok).toBe(true)
+    // writes.procedures-only has no observation in it
+    expect((await verdictOf('grade:network')).ok).toBe(false)
+  })
+
+  test('that names an optional control wants a pass of it, not its absence', async () => {
+    expect((await verdictOf('host.fips')).ok).toBe(false)
+  })
 })

@@ -7,8 +7,10 @@ import { type Bytes, fromUtf8, toHex } from '../bytes.ts'
 import { ZtError } from '../errors.ts'
 import { formatCanonical, parseCanonical } from '../json.ts'
 import { isOrigin } from '../origin.ts'
+import { parsePem } from '../pem.ts'
 import type { TableDefinition } from '../tables.ts'
 import { isTime } from '../time.ts'
+import { type CertificateInfo, readCertificate } from '../x509.ts'
 import { type Observation, parseObservation } from './observation.ts'
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/)
@@ -35,7 +37,7 @@ export type BundleFiles = ReadonlyMap<string, Bytes>
 
 const outside = ['manifest.json', 'closing.ndjson']
 const allowed =
-  /^(?:manifest\.json|closing\.ndjson|trail\.ndjson|schema\.json|observations\/[a-z0-9_]{1,40}\.json|anchors\/anchor-[0-9]{10}\.json|certificates\/[A-Za-z0-9_.-]{1,100}\.pem)$/
+  /^(?:manifest\.json|closing\.ndjson|trail\.ndjson|schema\.json|sbom\.cdx\.json|observations\/[a-z0-9_]{1,40}\.json|anchors\/anchor-[0-9]{10}\.json|certificates\/[A-Za-z0-9_.-]{1,100}\.pem)$/
 
 /** True for a name that a bundle may have. The archive reader asks before it unpacks anything. */
 export const isBundleName = (name: string): boolean => allowed.test(name)
@@ -65,6 +67,13 @@ export interface Bundle {
   closing: TrailSource
   /** The host's own anchors: names and bytes. */
   anchors: Map<string, Bytes>
+  certificates: BundleCertificate[]
+}
+
+/** A public certificate that the collector met. */
+export interface BundleCertificate {
+  path: string
+  info: CertificateInfo
 }
 
 /** @throws VERIFY_FAILED, BAD_FORMAT, NEWER_FORMAT, BAD_LENGTH */
@@ -110,7 +119,23 @@ export async function readBundle(
       name.startsWith('anchors/') ? [[name.slice('anchors/'.length), bytes]] : [],
     ),
   )
-  return { manifest, digest: toHex(sha256(manifestBytes)), observations, trail, closing, anchors }
+  const certificates = [...files].flatMap(([path, bytes]) =>
+    path.startsWith('certificates/') ? [{ path, info: certificateIn(path, bytes) }] : [],
+  )
+  return {
+    manifest,
+    digest: toHex(sha256(manifestBytes)),
+    observations,
+    trail,
+    closing,
+    anchors,
+    certificates,
+  }
+}
+
+/** One certificate and nothing beside it: a key in its place would be published with the bundle. */
+function certificateIn(path: string, bytes: Bytes): CertificateInfo {
+  return readCertificate(parsePem(fromUtf8(bytes, path), 'CERTIFICATE', path), path)
 }
 
 function trailIn(

@@ -123,17 +123,32 @@ const rights = shaped(
   },
 )
 
-const settings = shaped(
-  z.strictObject({
-    input: z.strictObject({ tlsDir: z.string(), initFile: z.string(), bindAddress: z.string() }),
-    variables: z.record(z.string(), z.string().nullable()),
+const settingsSchema = z.strictObject({
+  input: z.strictObject({
+    tlsDir: z.string(),
+    initFile: z.string(),
+    bindAddress: z.string(),
+    host: z.boolean().exactOptional(),
   }),
-  ({ input, variables }) => {
-    const drift = settingDrift(settingsFor(input), new Map(Object.entries(variables)))
-    if (drift.length === 0) return pass(`${settingsFor(input).length} settings as the release has them`)
-    return fail(few(drift.map(d => `${d.variable} is ${d.before ?? 'unknown'}, expected ${d.after}`)))
-  },
-)
+  variables: z.record(z.string(), z.string().nullable()),
+})
+
+export type ServerSettings = z.infer<typeof settingsSchema>
+export type AccountRow = z.infer<typeof accountRow>
+
+/** The observation `settings`, or undefined where it has another shape. */
+export const readSettings = (result: Json | undefined): ServerSettings | undefined =>
+  settingsSchema.safeParse(result).data
+
+/** The observation `accounts`, or undefined where it has another shape. */
+export const readAccounts = (result: Json | undefined): AccountRow[] | undefined =>
+  z.array(accountRow).safeParse(result).data
+
+const settings = shaped(settingsSchema, ({ input, variables }) => {
+  const drift = settingDrift(settingsFor(input), new Map(Object.entries(variables)))
+  if (drift.length === 0) return pass(`${settingsFor(input).length} settings as the release has them`)
+  return fail(few(drift.map(d => `${d.variable} is ${d.before ?? 'unknown'}, expected ${d.after}`)))
+})
 
 const ciphertext: Act = (_result, { rows }) => {
   if (rows.ciphertextFaults.length > 0) return fail(few(rows.ciphertextFaults))

@@ -5,13 +5,22 @@ import type { Findings } from '../audit/findings.ts'
 import type { StoredAnchor } from '../audit/source.ts'
 import { type Verdict, verifyTrail } from '../audit/trail_verdict.ts'
 import { type Bytes, equal } from '../bytes.ts'
+import { probesOf } from '../controls/control.ts'
 import { controls } from '../controls/index.ts'
 import { ZtError } from '../errors.ts'
 import type { TableDefinition } from '../tables.ts'
 import type { Trust } from '../trust.ts'
-import { type Bundle, type BundleFiles, joinTrails, type Manifest, readBundle } from './bundle.ts'
+import {
+  type Bundle,
+  type BundleCertificate,
+  type BundleFiles,
+  joinTrails,
+  type Manifest,
+  readBundle,
+} from './bundle.ts'
 import { type Judged, judge } from './judge.ts'
-import { type Profile, satisfies } from './profile.ts'
+import type { Observation } from './observation.ts'
+import { meets, type Requirement } from './profile.ts'
 import { RowEvidence } from './row_evidence.ts'
 
 export interface VerifyBundleOptions {
@@ -20,7 +29,7 @@ export interface VerifyBundleOptions {
   anchors: StoredAnchor[]
   definitions: Map<string, TableDefinition>
   golden: string[]
-  profile: Profile
+  requirement: Requirement
   now: number
   /** Hex; the nonce that the auditor asked for. */
   nonce?: string
@@ -29,12 +38,36 @@ export interface VerifyBundleOptions {
   gapSeconds: number
 }
 
+/** An anchor of the auditor's copy, up to the bundle's closing one. */
+export interface AnchorPoint {
+  number: number
+  /** Events covered. */
+  size: number
+  /** When the host says it was made, and when the store received it (null: the store keeps no time). ISO. */
+  made: string
+  received: string | null
+}
+
 export interface BundleVerdict {
   ok: boolean
-  profile: Profile
+  requirement: Requirement
   manifest: Manifest
+  /** Hex of SHA-256 of manifest.json. */
+  digest: string
   trail: Verdict
   judged: Judged[]
+  observations: ReadonlyMap<string, Observation>
+  /** Observations that no control of this release looks at: a newer collector made them, or somebody else. */
+  unknown: string[]
+  trust: Trust
+  /** Of the bundle, to be shown; what they are worth the controls say. */
+  certificates: BundleCertificate[]
+  timeline: AnchorPoint[]
+  gapSeconds: number
+  /** When it was judged, ms since 1970. */
+  now: number
+  /** Whether the auditor named the nonce himself. */
+  nonceAsked: boolean
   /** Store's time of the opening and closing anchors, ISO; empty where they are missing. */
   opened: string
   closed: string
@@ -85,12 +118,25 @@ export async function verifyBundle(files: BundleFiles, options: VerifyBundleOpti
     bracketNote: `between anchor ${brackets.opening?.anchor.number} and anchor ${closing?.anchor.number}, ${opened(brackets.opening)} to ${opened(closing)}`,
   }
   const judged = controls.map(control => judge(control, evidence))
+  const unknown = [...bundle.observations.keys()].filter(id => !knownProbes.has(id))
   return {
-    ok: judged.every(verdict => satisfies(verdict, options.profile)),
-    profile: options.profile,
+    // what this release cannot judge it cannot pass
+    ok: unknown.length === 0 && judged.every(verdict => meets(verdict, options.requirement)),
+    requirement: options.requirement,
     manifest: bundle.manifest,
+    digest: bundle.digest,
     trail,
     judged,
+    observations: bundle.observations,
+    unknown,
+    trust,
+    certificates: bundle.certificates,
+    timeline: copy
+      .filter(({ anchor }) => closing === undefined || anchor.number <= closing.anchor.number)
+      .map(pointOf),
+    gapSeconds: options.gapSeconds,
+    now: options.now,
+    nonceAsked: options.nonce !== undefined,
     opened: opened(brackets.opening),
     closed: opened(closing),
   }
@@ -109,6 +155,15 @@ interface CopyAnchor {
   anchor: Anchor
   receivedAt: number | null
 }
+
+const knownProbes = new Set(controls.flatMap(probesOf))
+
+const pointOf = ({ anchor, receivedAt }: CopyAnchor): AnchorPoint => ({
+  number: anchor.number,
+  size: anchor.size,
+  made: anchor.time,
+  received: receivedAt === null ? null : new Date(receivedAt).toISOString(),
+})
 
 const timeOf = (copy: CopyAnchor): number => copy.receivedAt ?? Date.parse(copy.anchor.time)
 const opened = (copy: CopyAnchor | undefined): string => (copy ? new Date(timeOf(copy)).toISOString() : '')

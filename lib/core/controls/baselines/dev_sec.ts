@@ -1,0 +1,44 @@
+import { type Baseline, filesUnseen } from './baseline.ts'
+
+export const devSec: Baseline = {
+  id: 'dev-sec-mysql-5.1',
+  title: 'dev-sec mysql-baseline 5.1',
+  settingsAs: id => id.replace('mysql-', 'dev-sec '),
+  source: 'https://github.com/dev-sec/mysql-baseline',
+  rows: [
+    {
+      id: 'mysql-conf-02',
+      title: 'only one mysqld runs on the host',
+      unseen: 'the collector speaks with the one server behind its socket and counts no processes',
+    },
+    {
+      id: 'mysql-conf-03',
+      title: 'safe options: safe-user-create, local-infile, secure-file-priv, symbolic links, mysqld’s user',
+    },
+    { id: 'mysql-conf-04', title: 'owner and mode of the data directory', unseen: filesUnseen },
+    { id: 'mysql-conf-05', title: 'owner and mode of ibdata1', unseen: filesUnseen },
+    { id: 'mysql-conf-06', title: 'owner and mode of the log file', unseen: filesUnseen },
+    { id: 'mysql-conf-07', title: 'owner and mode of my.cnf', unseen: filesUnseen },
+    { id: 'mysql-conf-08', title: 'owner and mode of conf.d', unseen: filesUnseen },
+    {
+      id: 'mysql-conf-09',
+      title: 'MYSQL_PWD is set nowhere',
+      unseen: 'no probe reads the environment of processes: passwords come from option files here',
+    },
+    {
+      id: 'mysql-db-03',
+      title: 'there is no test database',
+      controls: ['audit.schema'],
+      unseen: 'databases beside securedb are not listed by any probe',
+    },
+    { id: 'mysql-db-04', title: 'there is no anonymous account', accounts: 'anonymous' },
+    {
+      id: 'mysql-db-05',
+      title: 'no account is without an authentication string',
+      accounts: 'without-secret',
+    },
+    { id: 'mysql-db-06', title: 'nobody but root may grant', controls: ['identity.rights'] },
+    { id: 'mysql-db-07', title: 'no account may come from any host', accounts: 'any-host' },
+    { id: 'mysql-db-08', title: 'root comes from this host alone', accounts: 'remote-root' },
+  ],
+}
