@@ -134,3 +134,13 @@ export function addDiff(cmd: Command): void {
       process.exitCode = diff.continues && diff.worse.length === 0 ? 0 : 1
     })
 }
+
+export function addSchema(cmd: Command): void {
+  cmd
+    .command('schema')
+    .description('print the JSON Schema of --format json')
+    .action(async () => {
+      const { reportJsonSchema } = await import('./core/report/schema.ts')
+      print(JSON.stringify(reportJsonSchema(), null, 2))
+    })
+}

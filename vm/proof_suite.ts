@@ -4,7 +4,7 @@
  */
 import { command, runMain } from '../lib/cli.ts'
 import { addCollect, addControls } from '../lib/proof_command.ts'
-import { addDiff, addSign, addVerify } from '../lib/proof_verify_command.ts'
+import { addDiff, addSchema, addSign, addVerify } from '../lib/proof_verify_command.ts'
 
 function main() {
   const cmd = command('proof_suite', 'Collect the evidence of a zero-trust MySQL, and judge it offline.', [
@@ -19,6 +19,7 @@ function main() {
   addVerify(cmd)
   addSign(cmd)
   addDiff(cmd)
+  addSchema(cmd)
   addControls(cmd)
   return cmd
 }
