@@ -182,7 +182,8 @@ export async function openTarget(
       anchorDir: placeOf(options.anchorDir, record?.anchorDir, 'anchorDir', material),
     }
     for (const folder of Object.values(places)) refuseSharedParent(folder)
-    const anchor = await userOwner(anchorUser)
+    // of a host it may be the plan that makes the user
+    const anchor = await (options.host ? findUserOrLater(anchorUser) : userOwner(anchorUser))
     const serverVersion = await refuseOtherServers(connection)
     const databases = await refuseOtherDatabases(connection)
     const installedOrigin = await readOrigin(connection, databases)
