@@ -1,5 +1,4 @@
 /** How the commands of vm_oneclick show a plan, ask about it, and tell what was done. */
-import { createInterface } from 'node:readline/promises'
 import { dim, green, interactive, print, red, say, yellow } from './cli.ts'
 import { ZtError } from './core/errors.ts'
 import {
@@ -12,6 +11,7 @@ import {
   planJson,
   summarisePlan,
 } from './core/plan.ts'
+import { askYes } from './edge/prompt.ts'
 
 interface Flags {
   yes?: boolean
@@ -48,13 +48,7 @@ const confirmation =
     printPlan(plan, verbose)
     if (!interactive() || !process.stdin.isTTY)
       throw new ZtError('USAGE', 'there is no terminal to ask on', { hint: 'give --yes to apply the plan' })
-    const question = `apply this?${verbose ? '' : ' (--verbose lists each change)'} [y/N] `
-    const terminal = createInterface({ input: process.stdin, output: process.stderr })
-    try {
-      return (await terminal.question(question)).trim().toLowerCase() === 'y'
-    } finally {
-      terminal.close()
-    }
+    return await askYes(`apply this?${verbose ? '' : ' (--verbose lists each change)'} [y/N] `)
   }
 
 const progress: Progress = {

@@ -1,4 +1,5 @@
 /** Passphrases: from a private file, or typed unseen at a terminal. Never from arguments or the environment. */
+import { createInterface } from 'node:readline'
 import { fromUtf8 } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
 import { onExit } from './cleanup.ts'
@@ -45,6 +46,21 @@ export async function readPassphrase({ file, prompt, isNew = false }: Passphrase
           `passphrase file ${file}`,
         )
   return isNew ? checkNewPassphrase(passphrase) : passphrase
+}
+
+/** Whether a person says y at the terminal. Ctrl-C ends the process as a signal does; Ctrl-D is no. */
+export async function askYes(question: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  terminal.on('SIGINT', () => process.kill(process.pid, 'SIGINT')) // readline takes the key for itself
+  try {
+    const answer = await new Promise<string>(resolve => {
+      terminal.once('close', () => resolve(''))
+      terminal.question(question, resolve)
+    })
+    return answer.trim().toLowerCase() === 'y'
+  } finally {
+    terminal.close()
+  }
 }
 
 async function askPassphrase(prompt: string, twice: boolean): Promise<string> {

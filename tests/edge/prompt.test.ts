@@ -10,9 +10,11 @@ beforeAll(() => {
   writeFileSync(
     join(dir, 'ask.ts'),
     `import { command, runMain } from ${JSON.stringify(`${lib}/cli.ts`)}
-import { readPassphrase } from ${JSON.stringify(`${lib}/edge/prompt.ts`)}
-const isNew = process.argv.pop() === 'new'
+import { askYes, readPassphrase } from ${JSON.stringify(`${lib}/edge/prompt.ts`)}
+const kind = process.argv.pop()
+const isNew = kind === 'new'
 await runMain(command('ask', 'x').action(async () => {
+  if (kind === 'yes') return console.log('SAID ' + (await askYes('Secret: ')))
   const got = await readPassphrase({ prompt: 'Secret', isNew })
   console.log('GOT ' + Buffer.from(got).toString('hex'))
 }), process.argv)`,
@@ -21,7 +23,7 @@ await runMain(command('ask', 'x').action(async () => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
 /** Types at a terminal of its own (util-linux script makes one); what it shows comes back. */
-async function type(keys: string, kind: 'new' | 'old'): Promise<{ shown: string; code: number }> {
+async function type(keys: string, kind: 'new' | 'old' | 'yes'): Promise<{ shown: string; code: number }> {
   const child = Bun.spawn(
     ['script', '-qefc', `${process.execPath} ${join(dir, 'ask.ts')} ${kind}`, '/dev/null'],
     { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe', env: { ...process.env, TERM: 'dumb' } },
@@ -67,3 +69,16 @@ test('Ctrl-C ends it as a signal does', async () => {
   const { shown, code } = await type('secr\x03', 'old')
   expect([code, shown.includes('ask: interrupted'), shown.includes('secr')]).toEqual([130, true, false])
 }, 30_000)
+
+test('y alone is yes; an end of input is no; Ctrl-C ends the question as a signal does', async () => {
+  for (const [keys, wanted, said] of [
+    ['y\r', 0, 'SAID true'],
+    ['n\r', 0, 'SAID false'],
+    ['\r', 0, 'SAID false'],
+    ['\x04', 0, 'SAID false'],
+    ['\x03', 130, 'ask: interrupted'],
+  ] as const) {
+    const { shown, code } = await type(keys, 'yes')
+    expect([keys, code, shown.includes(said), shown.includes('error')]).toEqual([keys, wanted, true, false])
+  }
+}, 60_000)
