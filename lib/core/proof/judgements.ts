@@ -94,8 +94,8 @@ const accountsBound = shaped(z.array(accountRow), (accounts, { trust }) => {
     : pass(`${bound} accounts bound, ${accounts.length} in all`)
 })
 
-/** Accounts that MySQL itself makes, locked; and root by the socket, which may do all. */
-const ownAccounts = ['root', 'mysql.session', 'mysql.sys', 'mysql.infoschema']
+/** Accounts that MySQL itself makes, locked; and root by the socket, which may do all, also as Debian's scripts call it. */
+const ownAccounts = ['root', 'debian-sys-maint', 'mysql.session', 'mysql.sys', 'mysql.infoschema']
 
 function roleOf(account: string, trust: Trust): Role | undefined {
   const [, user, host] = /^'([^']*)'@'([^']*)'$/.exec(account) ?? []
