@@ -1,4 +1,4 @@
--- Which MySQL runs, and a digest of what is loaded into it (SPEC §4.10).
+-- Which MySQL runs, and a digest of what is loaded into it (SPEC §4.15).
 CREATE DEFINER=`api_definer`@`localhost` PROCEDURE `observe_server`(OUT p_mysql VARCHAR(100), OUT p_digest BINARY(32))
     READS SQL DATA
 BEGIN

@@ -1,9 +1,15 @@
 /** A small honest trail with rows, anchors and receipts, made in memory: what attacks on the verifier start from. */
 import { p256 } from '@noble/curves/nist.js'
-import { anchorHash, anchorName, formatAnchor, noPredecessor } from '../../lib/core/audit/anchor.ts'
+import {
+  anchorHash,
+  anchorName,
+  formatAnchor,
+  noPredecessor,
+  parseAnchor,
+} from '../../lib/core/audit/anchor.ts'
 import { genesisHash, linkHash } from '../../lib/core/audit/chain.ts'
 import { type AnchorKey, publicKeys, signCheckpoint } from '../../lib/core/audit/checkpoint.ts'
-import { type Event, formatEvent, type RowEvent } from '../../lib/core/audit/event.ts'
+import { type Event, formatEvent, type RowEvent, type ServerEvent } from '../../lib/core/audit/event.ts'
 import { Frontier, leafHash } from '../../lib/core/audit/merkle.ts'
 import { makeReceipt, type Receipt } from '../../lib/core/audit/receipt.ts'
 import type { StoredAnchor, StoredRow, TrailEvent, TrailSource } from '../../lib/core/audit/source.ts'
@@ -76,7 +82,7 @@ export class TrailBuilder {
   readonly anchors: StoredAnchor[] = []
   readonly receipts: Receipt[] = []
   readonly key: AnchorKey = { name: this.origin, ed25519: random(32), mldsa44: random(32) }
-  readonly #frontier = new Frontier()
+  #frontier = new Frontier()
   #head = genesisHash(this.origin)
   seconds = 0
   /** The table as it stands: a test raises its scheme. */
@@ -160,6 +166,54 @@ export class TrailBuilder {
       text,
       salt: random(16),
     }
+  }
+
+  /** An event of the server's own. */
+  server(action: ServerEvent['action'], data: object): void {
+    this.append({
+      v: 1,
+      id: newUuid(),
+      time: this.time(),
+      actor: 'root@localhost',
+      conn: 8,
+      tenant: null,
+      table: null,
+      action,
+      key: null,
+      ver: null,
+      wver: null,
+      scheme: null,
+      before: null,
+      after: null,
+      sig: null,
+      signer: null,
+      data,
+    } as Event)
+  }
+
+  /** What a backup made now would hold. */
+  backup(): { size: number; rows: Map<string, Row> } {
+    return { size: this.events.length, rows: new Map(this.rows) }
+  }
+
+  /** Goes back to a backup, says so (`changes` bends what it says), and goes on from the newest anchor of the store. */
+  restore({ size, rows }: { size: number; rows: Map<string, Row> }, changes: object = {}): void {
+    this.events.splice(size)
+    this.#frontier = new Frontier()
+    for (const { payload } of this.events) this.#frontier.append(leafHash(payload))
+    this.#head = this.events.at(-1)?.curr ?? genesisHash(this.origin)
+    this.rows.clear()
+    for (const [id, row] of rows) this.rows.set(id, row)
+    const last = this.anchors.at(-1)
+    this.server('restore', {
+      number: this.anchors.length,
+      sha256: last ? anchorHash(last.bytes) : noPredecessor,
+      size: last ? parseAnchor(last.bytes).size : 0,
+      from: size,
+      head: toHex(this.#head),
+      backup: toHex(random(32)),
+      ...changes,
+    })
   }
 
   anchor(print = fingerprint): void {

@@ -17,6 +17,8 @@ import type { StoredAnchor } from './source.ts'
 export type CheckedAnchor = Anchor & {
   /** Signed root, 32 bytes. */
   checkpointRoot: Uint8Array
+  /** Of the object, hex. */
+  sha256: string
   receivedAt: number | null
 }
 
@@ -84,13 +86,12 @@ export function checkAnchors(
       findings.add('ANCHOR_SIGNATURE', `anchor ${anchor.number}`, reason(thrown))
       continue
     }
-    const checked = { ...anchor, checkpointRoot: checkpoint.root, receivedAt: object.receivedAt }
-    if (last && checked.size <= last.size)
-      findings.add(
-        'ANCHOR_FORK',
-        `anchor ${anchor.number}`,
-        `covers ${anchor.size} events, anchor ${last.number} ${last.size}`,
-      )
+    const checked = {
+      ...anchor,
+      checkpointRoot: checkpoint.root,
+      sha256: prev,
+      receivedAt: object.receivedAt,
+    }
     checkHeartbeat(checked, last, findings, limits)
     good.push(checked)
     last = checked

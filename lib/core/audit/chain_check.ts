@@ -6,9 +6,10 @@ import type { CheckedAnchor } from './anchor_check.ts'
 import type { Base } from './base.ts'
 import { genesisHash, linkHash } from './chain.ts'
 import { type ChunkSummary, columnsFit, isBehind, sealSeconds } from './chunk.ts'
-import { type Event, parseEvent } from './event.ts'
+import { type Event, parseEvent, type ServerData } from './event.ts'
 import type { Findings } from './findings.ts'
 import { Frontier, leafHash } from './merkle.ts'
+import { judgeRestore, type RestoreEvent } from './restored.ts'
 import type { TrailEvent } from './source.ts'
 
 /**
@@ -21,6 +22,11 @@ export class ChainCheck {
   readonly #findings: Findings
   readonly #anchors: CheckedAnchor[]
   readonly #engine: Engine
+  readonly #copy: readonly CheckedAnchor[]
+  /** Numbers of anchors whose events a restore lost, and of those that a restore goes on from. */
+  readonly lost = new Set<number>()
+  readonly restoredAfter = new Set<number>()
+  #runs: string | undefined
   #at = 0
   #next = 0
   #head: Bytes
@@ -29,17 +35,22 @@ export class ChainCheck {
   #newest = ''
   #anchorNumber = 0
 
-  /** @param base where the trail is trusted so far; the anchors are those after it */
+  /** @param base where the trail is trusted so far; the anchors are those after it, `copy` all of them */
   constructor(
     origin: string,
     anchors: CheckedAnchor[],
     findings: Findings,
-    { base, engine = noble }: { base?: Base | undefined; engine?: Engine | undefined } = {},
+    {
+      base,
+      engine = noble,
+      copy = anchors,
+    }: { base?: Base | undefined; engine?: Engine | undefined; copy?: readonly CheckedAnchor[] } = {},
   ) {
     this.#origin = origin
     this.#findings = findings
     this.#anchors = anchors
     this.#engine = engine
+    this.#copy = copy
     this.#head = base?.head ?? genesisHash(origin)
     this.#next = base?.size ?? 0
     this.#frontier = new Frontier(base?.size ?? 0, base?.frontier ?? [], engine.sha256)
@@ -100,9 +111,35 @@ export class ChainCheck {
       if (event.action === 'genesis' && (stored.seq !== 0 || event.data.origin !== this.#origin))
         findings.add('EVENT_MALFORMED', where, `a genesis of ${event.data.origin} does not belong here`)
       if (event.action === 'anchor') this.#anchorNumber = event.data.number
+      if (event.action === 'restore') this.#goOn(event, stored)
+      if (event.action === 'server') this.#checkServer(event.data, where)
     }
     this.#checkAnchorAt(event, stored)
     return event
+  }
+
+  /** Behind a restore: the anchors of what was lost are behind it too. */
+  #goOn(event: RestoreEvent, { seq, prev }: TrailEvent): void {
+    const ahead = this.#anchors.slice(this.#at)
+    const lost = judgeRestore(event, { seq, prev, anchors: this.#copy, ahead }, this.#findings)
+    for (const { number } of lost) this.lost.add(number)
+    this.restoredAfter.add(event.data.number)
+    this.#anchorNumber = event.data.number
+    this.#at += lost.length
+    this.#newest = ''
+  }
+
+  #checkServer({ mysql, announced }: ServerData['server'], where: string): void {
+    const before = this.#runs
+    this.#runs = mysql
+    if (!announced)
+      this.#findings.add(
+        'SERVER_CHANGED',
+        where,
+        before === mysql || before === undefined
+          ? `MySQL ${mysql} runs with other plugins or components than were announced`
+          : `MySQL ${mysql} runs, and ${before} was announced`,
+      )
   }
 
   /**

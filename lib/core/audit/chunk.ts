@@ -38,6 +38,9 @@ export interface ChunkSummary {
 
 const noTenant = new Uint8Array(16)
 
+/** Events whose place decides what they mean. */
+const alone: readonly string[] = ['genesis', 'restore', 'server']
+
 /** Whether the columns beside an event, where there are any, say what it says. */
 export function columnsFit(stored: TrailEvent, event: Event): boolean {
   if (!stored.columns) return true
@@ -105,7 +108,7 @@ export function summarise(events: readonly TrailEvent[], engine: Engine): ChunkS
     } catch {
       return undefined // ChainCheck says why
     }
-    if (event.action === 'genesis' || !columnsFit(stored, event) || isBehind(latest, event.time))
+    if (alone.includes(event.action) || !columnsFit(stored, event) || isBehind(latest, event.time))
       return undefined
     head = stored.curr
     subtrees.add(leafHash(stored.payload, engine.sha256))

@@ -72,7 +72,7 @@ export interface ServerData {
   genesis: { origin: string }
   migration: { name: string; sha256: string }
   schema: { release: string; fingerprint: string }
-  /** What runs, as the server says: its version, and a digest of what is loaded into it (SPEC §4.10). */
+  /** What runs, as the server says: its version, and a digest of what is loaded into it (SPEC §4.15). */
   server: { mysql: string; digest: string; announced: boolean; until: string | null }
   /** The trail before this event came from a backup; `number`, `sha256`, `size` are of the last anchor of the store. */
   restore: { number: number; sha256: string; size: number; from: number; head: string; backup: string }

@@ -149,6 +149,21 @@ const kinds = {
     'schema',
     'the schema that was anchored is not the one of the release; a routine, trigger, view or grant was changed',
   ],
+  SERVER_CHANGED: [
+    'fail',
+    'schema',
+    'another MySQL, or another plugin or component, runs, and nobody announced it; an upgrade that went unsaid, or an intruder',
+  ],
+  LOG_RESTORED: [
+    'note',
+    'anchors',
+    'the trail goes on from a backup; nothing that was anchored is missing, what came after the last anchor may be',
+  ],
+  RESTORE_LOSS: [
+    'fail',
+    'anchors',
+    'the trail goes on from a backup that lacks anchored events, or names an anchor that this copy does not have',
+  ],
 } as const satisfies Record<string, readonly [Severity, Evidence, string]>
 
 export type FindingCode = keyof typeof kinds

@@ -17,6 +17,7 @@ import type { Helpers } from './helpers.ts'
 import { Queue, tryParse, youngMs } from './queue_check.ts'
 import type { Receipt } from './receipt.ts'
 import { ReceiptCheck } from './receipt_check.ts'
+import { checkGrowth, covering } from './restored.ts'
 import { SignatureJudge } from './signature_judge.ts'
 import type { StoredAnchor, TrailSource } from './source.ts'
 import { type Slice, StateCheck, slicesFor } from './state_check.ts'
@@ -94,11 +95,10 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     )
   checkSchema(anchors, options.golden, findings)
 
-  const receiveTime = receiveTimes(anchors, now)
-  const signatures = new SignatureJudge(options, receiveTime, findings)
-  const receipts = new ReceiptCheck(options.receipts ?? [], findings)
   const within = source.base ? anchors.filter(anchor => anchor.size <= source.size) : anchors
-  const chain = new ChainCheck(trust.origin, within, findings, { base, engine })
+  const chain = new ChainCheck(trust.origin, within, findings, { base, engine, copy: checked })
+  const signatures = new SignatureJudge(options, receiveTimes(anchors, chain.lost, now), findings)
+  const receipts = new ReceiptCheck(options.receipts ?? [], findings)
   const from = base?.size ?? 0
   const rowsPerPass = options.rowsPerPass ?? 100_000
   const withRows = options.only !== 'chain' && source.rows !== undefined && source.base === undefined
@@ -177,6 +177,7 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
       `covers ${from} events, the trail has ${source.size}`,
     )
   chain.finish(anchors.at(-1)?.number ?? base?.anchor ?? 0)
+  checkGrowth(checked, chain.restoredAfter, findings)
   const readAt = source.takenAt ?? Date.parse(chain.latest)
   if (options.asOf === undefined && !source.base) checkSilence(checked.at(-1), readAt, gapSeconds, findings)
   // the closing anchor of a bundle must cover what waited when its rows were read
@@ -194,7 +195,7 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     from,
     events: chain.size,
     head: toHex(chain.head),
-    anchored,
+    anchored: within.findLast(anchor => !chain.lost.has(anchor.number))?.size ?? from,
     anchors: checked.length,
     lastAnchor: within.at(-1)?.number ?? base?.anchor ?? 0,
     rows,
@@ -258,17 +259,23 @@ function checkSchema(anchors: CheckedAnchor[], golden: string[], findings: Findi
 }
 
 /** For an event: when the first anchor that covers it was received (made, where the store keeps no time). */
-function receiveTimes(anchors: CheckedAnchor[], now: number): (seq: number | null) => number {
+function receiveTimes(
+  anchors: CheckedAnchor[],
+  lost: ReadonlySet<number>,
+  now: number,
+): (seq: number | null) => number {
+  let [known, list] = [lost.size, covering(anchors, lost)]
   return seq => {
     if (seq === null) return now
+    if (lost.size !== known) [known, list] = [lost.size, covering(anchors, lost)]
     let low = 0
-    let high = anchors.length
+    let high = list.length
     while (low < high) {
       const middle = (low + high) >> 1
-      if ((anchors[middle]?.size ?? 0) > seq) high = middle
+      if ((list[middle]?.size ?? 0) > seq) high = middle
       else low = middle + 1
     }
-    const anchor = anchors[low]
+    const anchor = list[low]
     return anchor ? (anchor.receivedAt ?? Date.parse(anchor.time)) : now
   }
 }

@@ -3,7 +3,7 @@ import type { Change } from '../plan.ts'
 
 export interface Running {
   mysql: string
-  /** Hex of 32 bytes (SPEC §4.10). */
+  /** Hex of 32 bytes (SPEC §4.15). */
   digest: string
 }
 
