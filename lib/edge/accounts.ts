@@ -1,5 +1,6 @@
 /** Accounts of the server: what is there, what should be, and the statements between the two. */
 import { createHash } from 'node:crypto'
+import { ZtError } from '../core/errors.ts'
 import type { PkiServerAccount } from '../core/pki_server.ts'
 import type { Change } from '../core/plan.ts'
 import type { Row } from '../core/tables.ts'
@@ -32,6 +33,8 @@ export interface ObservedAccount extends AccountName {
 }
 
 export interface DesiredAccount extends AccountName {
+  /** Every host that the user name may come from: one account each, and one principal. The first has the password. */
+  hosts: readonly string[]
   role: ServerRole
   subject: string
   issuer: string
@@ -106,7 +109,8 @@ function properties(wanted: DesiredAccount, found: ObservedAccount): Property[] 
     { name: 'password', before: known ? 'as set' : 'another, or not known to be this one', after: 'as set' },
   ]
   const all: Property[] = [
-    ...(wanted.password === null ? [] : secret), // without the archive nobody can set it: a finding, not a change
+    // without the archive nobody can set the first one's: a finding, not a change; the others get it from the first
+    ...(wanted.password === null && isFirst(wanted) ? [] : secret),
     { name: 'require', before: found.sslType, after: 'SPECIFIED' },
     { name: 'subject', before: found.subject, after: wanted.subject },
     { name: 'issuer', before: found.issuer, after: wanted.issuer },
@@ -118,18 +122,27 @@ function properties(wanted: DesiredAccount, found: ObservedAccount): Property[] 
   return all.filter(({ before, after }) => before !== after)
 }
 
+export const isFirst = ({ host, hosts }: DesiredAccount): boolean => host === hosts[0]
+
+/** Accounts of its name under hosts that are not wanted: the first host's account takes care of them. */
+const elsewhereOf = (wanted: DesiredAccount, accounts: ObservedAccount[]): ObservedAccount[] =>
+  isFirst(wanted)
+    ? accounts.filter(({ user, host }) => user === wanted.user && !wanted.hosts.includes(host))
+    : []
+
 /** What must change to make one account so. */
 export function accountChanges(wanted: DesiredAccount, accounts: ObservedAccount[]): Change[] {
   const text = accountText(wanted)
   const here = accounts.find(account => same(account, wanted))
-  const elsewhere = accounts.filter(account => account.user === wanted.user && account.host !== wanted.host)
+  const elsewhere = elsewhereOf(wanted, accounts)
   const moved = elsewhere.map((account, i) =>
     here === undefined && i === 0
       ? { item: `account ${text}: host`, before: account.host, after: wanted.host }
       : { item: `account ${accountText(account)}`, before: 'a second one of that name', after: null },
   )
   const found = here ?? elsewhere[0]
-  if (found === undefined && wanted.password === null) return []
+  const source = accounts.some(({ user }) => user === wanted.user)
+  if (found === undefined && wanted.password === null && !source) return []
   if (found === undefined)
     return [{ item: `account ${text}`, before: null, after: `${wanted.role} ${wanted.subject}` }]
   return [
@@ -148,6 +161,16 @@ const clauses = `REQUIRE SUBJECT ? AND ISSUER ?
   WITH MAX_QUERIES_PER_HOUR 0 MAX_UPDATES_PER_HOUR 0 MAX_CONNECTIONS_PER_HOUR 0 MAX_USER_CONNECTIONS ?
   PASSWORD EXPIRE DEFAULT PASSWORD REQUIRE CURRENT DEFAULT FAILED_LOGIN_ATTEMPTS 0 PASSWORD_LOCK_TIME 0 ACCOUNT UNLOCK`
 
+/** What MySQL stores for a password: the same for each host, so that one record of it does for all. */
+async function storedPassword(connection: Connection, { user, host }: AccountName): Promise<Uint8Array> {
+  const [row] = await connection.query(
+    'SELECT CAST(authentication_string AS BINARY) AS auth FROM mysql.user WHERE User = ? AND Host = ?',
+    [user, host],
+  )
+  if (row?.auth instanceof Uint8Array) return row.auth
+  throw new ZtError('MYSQL', `account ${accountText({ user, host })}: has no password to copy`)
+}
+
 /**
  * Makes one account so, and ends its sessions: those were opened under the old certificate, password or limits.
  * A password travels once, over the local socket; MySQL writes its salted hash to the binary log.
@@ -158,7 +181,7 @@ export async function putAccount(
   accounts: ObservedAccount[],
 ): Promise<void> {
   const { user, host, subject, issuer, maxConnections } = wanted
-  const others = accounts.filter(account => account.user === user && account.host !== host)
+  const others = elsewhereOf(wanted, accounts)
   let exists = accounts.some(account => same(account, wanted))
   for (const other of others) {
     if (exists) await connection.run('DROP USER ?@?', [user, other.host])
@@ -167,14 +190,21 @@ export async function putAccount(
   }
   const found = accounts.find(account => same(account, wanted)) ?? others[0]
   const keepsPassword = found !== undefined && wanted.stored !== null && wanted.stored === found.stored
-  if (!keepsPassword && wanted.password !== null) {
+  const clauseValues = [subject, issuer, maxConnections]
+  if (!keepsPassword && !isFirst(wanted)) {
+    const stored = await storedPassword(connection, { user, host: wanted.hosts[0] ?? '' })
+    await connection.run(
+      `${exists ? 'ALTER' : 'CREATE'} USER ?@? IDENTIFIED WITH caching_sha2_password AS ? ${clauses}`,
+      [user, host, stored, ...clauseValues],
+    )
+  } else if (!keepsPassword && wanted.password !== null) {
     if (exists)
       await connection.run('ALTER USER ?@? PASSWORD HISTORY 0 PASSWORD REUSE INTERVAL 0 DAY', [user, host])
     await connection.run(
       `${exists ? 'ALTER' : 'CREATE'} USER ?@? IDENTIFIED WITH caching_sha2_password BY ? ${clauses}`,
-      [user, host, wanted.password, subject, issuer, maxConnections],
+      [user, host, wanted.password, ...clauseValues],
     )
-  } else await connection.run(`ALTER USER ?@? ${clauses}`, [user, host, subject, issuer, maxConnections])
+  } else await connection.run(`ALTER USER ?@? ${clauses}`, [user, host, ...clauseValues])
   await connection.run('ALTER USER ?@? PASSWORD HISTORY DEFAULT PASSWORD REUSE INTERVAL DEFAULT', [
     user,
     host,

@@ -149,6 +149,7 @@ export async function deployment(settings: DeploymentOptions = {}): Promise<Depl
       {
         user: account,
         host: '127.0.0.1',
+        hosts: ['127.0.0.1'],
         role: role as 'app',
         subject: certificate.subject,
         issuer: certificate.issuer,

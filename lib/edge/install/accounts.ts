@@ -1,6 +1,7 @@
 /** Steps that make the accounts of the server what the archive, or the record of it, says. */
 
 import { ZtError } from '../../core/errors.ts'
+import { hostsOf } from '../../core/host_part.ts'
 import { passwordDigest } from '../../core/install_record.ts'
 import type { Finding, Step } from '../../core/plan.ts'
 import {
@@ -10,6 +11,7 @@ import {
   connectionsOf,
   type DesiredAccount,
   dropAccount,
+  isFirst,
   type ObservedAccount,
   putAccount,
 } from '../accounts.ts'
@@ -28,22 +30,24 @@ const systemAccounts = ['mysql.infoschema', 'mysql.session', 'mysql.sys', 'debia
 /** Every account that the archive lists, or the record where there is none. */
 export function desiredAccounts({ material, record, hostPart }: Target): DesiredAccount[] {
   const recorded = new Map(record?.accounts.map(account => [account.account, account]))
-  const common = { host: hostPart }
+  const hosts = hostsOf(hostPart)
+  const onEach = (account: Omit<DesiredAccount, 'host' | 'hosts'>): DesiredAccount[] =>
+    hosts.map(host => ({ ...account, host, hosts }))
   if (material === null)
-    return [...recorded.values()].map(({ account, role, subject, issuer, stored }) => ({
-      ...common,
-      user: account,
-      role,
-      subject,
-      issuer,
-      maxConnections: connectionsOf[role],
-      stored,
-      password: null,
-    }))
-  return material.archive.accounts.map(({ account, role, subject, issuer, password }) => {
+    return [...recorded.values()].flatMap(({ account, role, subject, issuer, stored }) =>
+      onEach({
+        user: account,
+        role,
+        subject,
+        issuer,
+        maxConnections: connectionsOf[role],
+        stored,
+        password: null,
+      }),
+    )
+  return material.archive.accounts.flatMap(({ account, role, subject, issuer, password }) => {
     const known = recorded.get(account)
-    return {
-      ...common,
+    return onEach({
       user: account,
       role,
       subject,
@@ -51,7 +55,7 @@ export function desiredAccounts({ material, record, hostPart }: Target): Desired
       maxConnections: connectionsOf[role],
       stored: known?.password === passwordDigest(account, password) ? known.stored : null,
       password,
-    }
+    })
   })
 }
 
@@ -198,8 +202,10 @@ export function accountFindings(
   const unlocked = accounts.filter(({ user, locked }) => user.startsWith('mysql.') && !locked)
   const orphans =
     target.material === null
-      ? wanted.filter(account => {
-          const found = accounts.find(({ user }) => user === account.user)
+      ? wanted.filter(isFirst).filter(account => {
+          const found =
+            accounts.find(({ user, host }) => user === account.user && host === account.host) ??
+            accounts.find(({ user }) => user === account.user)
           return found === undefined || found.stored !== account.stored
         })
       : []

@@ -12,6 +12,7 @@ async function privilegesFound(connection: Connection, { user, host }: AccountNa
 }
 
 export interface Granted extends AccountName {
+  hosts: readonly string[]
   privileges: Privilege[]
 }
 
@@ -25,7 +26,11 @@ export async function grantsStep(
     wanted.map(async account => {
       // an account that is still to be made or moved brings what it has under its present host
       const found = accounts.find(({ user, host }) => user === account.user && host === account.host)
-      const now = found ?? accounts.find(({ user }) => user === account.user)
+      const moves = account.host === account.hosts[0]
+      const elsewhere = accounts.find(
+        ({ user, host }) => user === account.user && !account.hosts.includes(host),
+      )
+      const now = found ?? (moves ? elsewhere : undefined)
       const has = now === undefined ? [] : await privilegesFound(connection, now)
       return { account, ...privilegeDrift(account.privileges, has) }
     }),

@@ -3,7 +3,7 @@
 import { ZtError } from '../../core/errors.ts'
 import { formatInstallRecord, type InstallRecord, passwordDigest } from '../../core/install_record.ts'
 import type { Change, Step } from '../../core/plan.ts'
-import { type DesiredAccount, type ObservedAccount, observeAccounts } from '../accounts.ts'
+import { type DesiredAccount, isFirst, type ObservedAccount, observeAccounts } from '../accounts.ts'
 import { fileChange, type OwnedFile, putFile } from '../owned_files.ts'
 import { anchorFiles, filesDigest, recordFile, recordPath, tlsFiles } from '../server_files.ts'
 import type { Target } from './target.ts'
@@ -48,7 +48,7 @@ function nextRecord(
         ]),
   )
   const entries: InstallRecord['accounts'] = []
-  for (const { user, host, role, subject, issuer, stored } of wanted) {
+  for (const { user, host, role, subject, issuer, stored } of wanted.filter(isFirst)) {
     const now = accounts.find(account => account.user === user && account.host === host)?.stored ?? null
     const from = given.get(user)
     if (from === undefined || now === null) return null

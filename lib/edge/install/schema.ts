@@ -29,6 +29,11 @@ export async function schemaStep({
 
 /** The rights of every account of the archive, and of the anchor. */
 export const privilegesOfRoles = (accounts: DesiredAccount[]): Granted[] => [
-  ...accounts.map(({ role, user, host }) => ({ user, host, privileges: grantsFor(role, definitions) })),
-  { ...anchorAccount, privileges: grantsFor('anchor', definitions) },
+  ...accounts.map(({ role, user, host, hosts }) => ({
+    user,
+    host,
+    hosts,
+    privileges: grantsFor(role, definitions),
+  })),
+  { ...anchorAccount, hosts: [anchorAccount.host], privileges: grantsFor('anchor', definitions) },
 ]
