@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Json, Judgement } from '../controls/control.ts'
 import { reason } from '../errors.ts'
 import { privilegeDrift } from '../grants.ts'
+import { isV6Pattern } from '../host_part.ts'
 import { parsePem } from '../pem.ts'
 import { settingDrift, settingsFor } from '../settings.ts'
 import { grantsFor, type Role } from '../sqlgen/grants.ts'
@@ -69,7 +70,8 @@ function accountFault(account: z.infer<typeof accountRow>, trust: Trust): string
   if (account.user === '') return `${name} is anonymous`
   if (account.host === 'localhost')
     return account.plugin === 'auth_socket' || account.has_secret ? undefined : `${name} has no password`
-  if (account.host.includes('%') || account.host === '') return `${name} may come from anywhere`
+  if ((account.host.includes('%') && !isV6Pattern(account.host)) || account.host === '')
+    return `${name} may come from anywhere`
   if (account.ssl_type !== 'SPECIFIED' || account.x509_subject === '' || account.x509_issuer === '')
     return `${name} is not bound to a subject and an issuer`
   if (!account.has_secret) return `${name} has no password`
