@@ -13,16 +13,19 @@ export function onExit(cleanup: Cleanup): () => void {
   }
 }
 
-/** Runs every registered clean-up once, last registered first; one that throws stops no other. Returns what was thrown. */
+/**
+ * Runs every registered clean-up once, last registered first, and those that are registered meanwhile: the work goes on
+ * while a clean-up waits. One that throws stops no other. Returns what was thrown.
+ */
 export async function runCleanups(): Promise<unknown[]> {
-  const pending = [...cleanups].reverse()
-  cleanups.clear()
   const thrown: unknown[] = []
-  for (const cleanup of pending)
+  for (let last = [...cleanups].at(-1); last !== undefined; last = [...cleanups].at(-1)) {
+    cleanups.delete(last)
     try {
-      await cleanup()
+      await last()
     } catch (error) {
       thrown.push(error)
     }
+  }
   return thrown
 }

@@ -94,6 +94,18 @@ test.each([
   },
 )
 
+test('what the work makes while another clean-up waits is cleaned up too', async () => {
+  const action = `
+    let goOn = () => undefined
+    onExit(async () => { goOn(); await Bun.sleep(20) })
+    say('ready')
+    await new Promise(resolve => { goOn = resolve })
+    onExit(() => print('cleaned, too'))
+    await new Promise(() => undefined)`
+  const result = await run(action, { signal: 'SIGINT' })
+  expect([result.exitCode, result.stdout]).toEqual([130, 'cleaned, too\n'])
+})
+
 test('loses nothing of a long output to a slow reader', async () => {
   const action = "for (let i = 0; i < 40; i++) print('x'.repeat(99_999)); print('end')"
   const { stdout, exitCode } = await run(action, { redirect: '| (sleep 0.2; wc -c)' })
