@@ -144,6 +144,7 @@ export async function applyPlan(plan: Plan, progress: Progress = {}, before = 0)
 function stepFailed(step: Step, thrown: unknown, done: number): ZtError {
   const code = thrown instanceof ZtError ? thrown.code : 'INTERNAL'
   const before = done === 0 ? 'nothing was changed before it' : `the ${done} before it are done and stay`
-  const hint = thrown instanceof ZtError && thrown.hint ? `${thrown.hint}; then run it again` : 'run it again'
+  const own = thrown instanceof ZtError ? (thrown.hint ?? '') : ''
+  const hint = own.endsWith('run it again') ? own : own === '' ? 'run it again' : `${own}; then run it again`
   return new ZtError(code, `step ${step.id}: ${reason(thrown)} (${before})`, { hint, cause: thrown })
 }
