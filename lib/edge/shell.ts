@@ -50,11 +50,8 @@ function killGroup(leader: number): void {
   }
 }
 
-/**
- * zx's `$`: quotes what is interpolated, throws ProcessOutput on a non-zero exit, prints nothing by itself.
- * Every option that zx would take from ZX_* variables is set here; the getters are read at each call.
- */
-export const $ = zx({
+/** Every option that zx would take from ZX_* variables; the getters are read at each call. */
+const settings = (env: () => NodeJS.ProcessEnv) => ({
   shell: bash(),
   prefix: 'set -euo pipefail;',
   postfix: '',
@@ -66,12 +63,18 @@ export const $ = zx({
   preferLocal: false,
   nothrow: false,
   timeout: 0,
-  killSignal: 'SIGTERM',
-  timeoutSignal: 'SIGTERM',
+  killSignal: 'SIGTERM' as const,
+  timeoutSignal: 'SIGTERM' as const,
   get env() {
-    return childEnv()
+    return env()
   },
   get cwd() {
     return process.cwd()
   },
 })
+
+/** zx's `$`: quotes what is interpolated, throws ProcessOutput on a non-zero exit, prints nothing by itself. */
+export const $ = zx(settings(childEnv))
+
+/** The same `$` with an environment of its own. */
+export const shellOf = (env: NodeJS.ProcessEnv) => zx(settings(() => env))
