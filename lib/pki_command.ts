@@ -8,6 +8,7 @@ import { formatTime } from './core/time.ts'
 import { issueAccount, renewAccount } from './edge/pki/accounts.ts'
 import { beginRollover, finishRollover } from './edge/pki/authorities.ts'
 import type { Draft } from './edge/pki/draft.ts'
+import { issueLogHost } from './edge/pki/log_host.ts'
 import { revoke } from './edge/pki/revocations.ts'
 import { renewServer, requireName } from './edge/pki/server.ts'
 import { addKem, addKmsKey, addTenant, retireTenant } from './edge/pki/tenants.ts'
@@ -34,6 +35,7 @@ export interface GlobalOptions {
 interface Options extends GlobalOptions {
   account?: string
   all?: boolean
+  client?: string
   csr?: string
   days?: number
   finish?: boolean
@@ -87,6 +89,8 @@ const signed = {
 
 const unsigned = {
   serverArchive: () => undefined,
+  logHost: (draft, { client }, [name = '']) =>
+    issueLogHost(draft, name, client ?? draft.state.serverNames[0] ?? ''),
   clientCnf: (draft, { host, port }) => {
     if (host !== undefined) requireName(draft, host)
     Object.assign(draft.state, { host: host ?? draft.state.host, port: checkPort(port) ?? draft.state.port })
@@ -129,7 +133,7 @@ export async function runChange(
   readPki(dir) // a wrong folder is told before a passphrase is asked for
   if (!isSigned(change)) {
     const dryRun = options.dryRun === true
-    tell(dir, await rewritePki(dir, { dryRun }, draft => unsigned[change](draft, options)), options)
+    tell(dir, await rewritePki(dir, { dryRun }, draft => unsigned[change](draft, options, given)), options)
     return
   }
   const mustAsk = (irreversible || options.finish === true) && options.yes !== true

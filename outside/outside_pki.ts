@@ -82,6 +82,13 @@ function folderCommands(root: Command): void {
       .option('--yes', 'do it: it cannot be undone'),
     'rollover',
   )
+  changes(
+    root
+      .command('log-host <name>')
+      .description('certificates for a log host, and for the database host that sends anchors to it')
+      .option('--client <name>', 'DNS name of the database host (default: the first server name)'),
+    'logHost',
+  )
   changes(root.command('server-archive').description('write pki_server.tar.gz again'), 'serverArchive')
   changes(
     root

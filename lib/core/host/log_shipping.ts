@@ -14,6 +14,14 @@ export interface LogHost {
 const nameOk =
   /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/
 
+/** @throws BAD_INPUT on what is no DNS name in lower case */
+export function checkLogName(name: string): string {
+  if (nameOk.test(name)) return name
+  throw new ZtError('BAD_INPUT', `${JSON.stringify(name)}: not a DNS name in lower case`, {
+    hint: 'for example log1.example.org: the other side checks it',
+  })
+}
+
 /** `NAME:PORT`. @throws BAD_INPUT */
 export function parseLogHost(text: string): LogHost {
   const [, name = '', port = ''] = /^(.*):([0-9]{1,5})$/.exec(text) ?? []

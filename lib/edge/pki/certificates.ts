@@ -145,6 +145,7 @@ export function issueServer(
   names: readonly string[],
   spki: Bytes,
   validity: Validity,
+  usage: 'serverAuth' | 'clientAuth' = 'serverAuth',
 ): Promise<CertificateInfo> {
   const serial = newSerial()
   const alternatives = names.map(value => ({ type: isIP(value) ? ('ip' as const) : ('dns' as const), value }))
@@ -155,7 +156,7 @@ export function issueServer(
     spki,
     validity,
     [
-      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage[usage]]),
       new x509.SubjectAlternativeNameExtension(alternatives),
     ],
   )

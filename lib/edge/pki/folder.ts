@@ -127,10 +127,10 @@ export function changePki(
 export function rewritePki(
   folder: string,
   options: Omit<ChangeOptions, 'passphrase'>,
-  act: (draft: Draft) => void = () => undefined,
+  act: (draft: Draft) => void | Promise<void> = () => undefined,
 ): Promise<Outcome> {
   return opened(folder, { ...options, passphrase: '' }, async draft => {
-    act(draft)
+    await act(draft)
     await finishUnsigned(draft)
     const files = changed(draft)
     if (options.dryRun !== true && files.size > 0) commit(draft.dir, files)
