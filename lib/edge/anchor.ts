@@ -11,12 +11,12 @@ import {
   formatAnchorSyslog,
   noPredecessor,
 } from '../core/audit/anchor.ts'
-import { type AnchorKey, signCheckpoint } from '../core/audit/checkpoint.ts'
+import { type AnchorKey, signCheckpoint, type TreeHead } from '../core/audit/checkpoint.ts'
 import { type Grown, Growth, nothingGrown } from '../core/audit/growth.ts'
 import { type Bytes, fromHex, toHex } from '../core/bytes.ts'
 import { reason, ZtError } from '../core/errors.ts'
 import { formatTime } from '../core/time.ts'
-import type { AnchorDatabase, Recorded } from './anchor_database.ts'
+import type { AnchorDatabase, Recorded, Restored } from './anchor_database.ts'
 import { forked, lastSigned } from './anchor_last.ts'
 import type { AnchorState, SignedAnchor } from './anchor_state.ts'
 import type { Syslog } from './syslog.ts'
@@ -77,11 +77,17 @@ async function run(o: AnchorOptions): Promise<Anchored[]> {
     if (signed.anchor.number > status.confirmedNumber) done.push(await deliver(o, signed))
   if (status.recordedNumber > (last?.anchor.number ?? 0)) {
     // recorded and never signed: it was meant for the pair that signed before it
-    last = await make(o, [o.keys[0]], status.recordedNumber, last)
+    last = await make(o, [o.keys[0]], status.recordedNumber, last, status.restored)
     done.push(await deliver(o, last))
   }
-  done.push(await deliver(o, await make(o, o.keys, (last?.anchor.number ?? 0) + 1, last)))
+  done.push(await deliver(o, await make(o, o.keys, (last?.anchor.number ?? 0) + 1, last, status.restored)))
   return done
+}
+
+/** The tree that the next anchor must extend: after a restore the one that the backup still has, once. */
+function extendedHead(last: SignedAnchor | undefined, restored: Restored | undefined): TreeHead | undefined {
+  if (!last || restored?.number !== last.anchor.number || restored.sha256 !== last.sha256) return last?.head
+  return restored.base && { origin: last.anchor.origin, ...restored.base }
 }
 
 /** Records an anchor (or asks again for one that was recorded and never signed), checks, signs and keeps it. */
@@ -90,12 +96,13 @@ async function make(
   keys: readonly [AnchorKey, ...AnchorKey[]],
   number: number,
   last: SignedAnchor | undefined,
+  restored: Restored | undefined,
 ): Promise<SignedAnchor> {
   const origin = o.keys[0].name
   const fingerprint = await o.database.fingerprint()
   const prev = last?.sha256 ?? noPredecessor
   const record = async (base: Grown) => {
-    const growth = new Growth(base, last?.head)
+    const growth = new Growth(base, extendedHead(last, restored))
     const request = { number, fingerprint, prev: fromHex(prev, 'prev', 32), from: growth.from }
     const recorded = await o.database.record(request, leaf => growth.add(leaf))
     return { recorded, growth, fault: growth.fault(recorded.size) }

@@ -17,6 +17,21 @@ export interface AnchorStatus {
   pending: number
   /** SQLSTATE with which a write would be refused now, null where it would not. */
   gate: string | null
+  /** Of the last restore; absent where there was none. */
+  restored?: Restored
+}
+
+/** Where a trail goes on from after a restore (SPEC §4.16). */
+export interface Restored {
+  /** The newest anchor of the store then; its numbers go on from there. */
+  number: number
+  /** Hex. */
+  sha256: string
+  /** Events under that anchor, and events of the backup: where the first are more, those between are lost. */
+  anchoredSize: number
+  restoredSize: number
+  /** The newest anchored tree that the backup still has; undefined for none. */
+  base: { size: number; root: Bytes } | undefined
 }
 
 /** The answer of record_anchor(): what the anchor covers. */
@@ -70,6 +85,20 @@ function one(rows: Row[][], what: string): Row {
   return row
 }
 
+function restoredOf(row: Row, what: string): { restored?: Restored } {
+  if (row.restored_number == null) return {}
+  const size = count(row, 'base_size', what)
+  return {
+    restored: {
+      number: count(row, 'restored_number', what),
+      sha256: toHex(hash(row, 'restored_sha256', what)),
+      anchoredSize: count(row, 'lost_size', what),
+      restoredSize: count(row, 'restored_size', what),
+      base: size === 0 ? undefined : { size, root: hash(row, 'base_root', what) },
+    },
+  }
+}
+
 /** A row of anchor_status(). @throws MYSQL */
 export function anchorStatusOf(row: Row): AnchorStatus {
   const what = 'anchor_status'
@@ -82,6 +111,7 @@ export function anchorStatusOf(row: Row): AnchorStatus {
     oldestPendingAt: orNull(row, 'oldest_pending_at', () => text(row, 'oldest_pending_at', what)),
     pending: count(row, 'pending', what),
     gate: orNull(row, 'gate', () => text(row, 'gate', what)),
+    ...restoredOf(row, what),
   }
 }
 
