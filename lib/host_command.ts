@@ -1,16 +1,18 @@
 /** What the commands of vm_oneclick do where the whole host is theirs. */
 import { resolve } from 'node:path'
-import { print, say, yellow } from './cli.ts'
+import { print, say } from './cli.ts'
 import { ZtError } from './core/errors.ts'
 import { formatCidr, parseCidr } from './core/host/cidr.ts'
 import { parseMysqlSource } from './core/host/packages.ts'
-import { driftLines, isClean, pendingSteps, planJson } from './core/plan.ts'
+import { isClean, pendingSteps, planJson } from './core/plan.ts'
 import { installHost, planHost } from './edge/host/plan.ts'
 import { refuseUnfitProcess } from './edge/host/preflight.ts'
 import { rollbackHost, staysBehind } from './edge/host/rollback.ts'
-import type { HostOptions } from './edge/host/setup.ts'
+import { type HostOptions, openSetup } from './edge/host/setup.ts'
+import { hostStatus } from './edge/host/status.ts'
 import type { Flags } from './install_command.ts'
 import { asking, printPlan, tellCheck, tellPlan } from './plan_report.ts'
+import { databaseLines, hostLines, type Line, planLines, printLines } from './status_report.ts'
 
 /** Options of the database layer alone: on a host these things have their one place. */
 const databaseOnly = {
@@ -81,12 +83,18 @@ export async function checkHost(flags: Flags): Promise<void> {
 }
 
 export async function statusOfHost(flags: Flags): Promise<void> {
-  const { plan, origin } = await planHost(hostOptions(flags))
+  const options = hostOptions(flags)
+  const { plan, origin } = await planHost(options)
+  const { database, ...host } = await hostStatus(await openSetup(options))
+  const { plan: _plan, places: _places, anchors, ...rest } = database ?? { origin, anchors: null }
   const pending = pendingSteps(plan).map(step => step.id)
   if (flags.json)
-    return print(JSON.stringify({ origin, clean: isClean(plan), pending, findings: plan.findings }))
-  print(`${'log'.padEnd(13)}${origin}`)
-  for (const [label, text] of driftLines(plan)) print(`${label.padEnd(13)}${yellow(text)}`)
+    return print(JSON.stringify({ ...rest, ...host, clean: isClean(plan), pending, findings: plan.findings }))
+  printLines([
+    ...(database === null ? [['log', origin] as Line] : databaseLines(database)),
+    ...hostLines(host),
+    ...planLines(plan),
+  ])
 }
 
 export async function applyHost(flags: Flags): Promise<void> {

@@ -1,10 +1,9 @@
 /** What the commands of vm_oneclick do, between their options and the database. */
 
 import { resolve } from 'node:path'
-import { green, print, say, yellow } from './cli.ts'
-import { trailLines } from './core/anchor_text.ts'
+import { print, say } from './cli.ts'
 import { checkHostPart } from './core/host_part.ts'
-import { driftLines, isClean, pendingSteps, planJson } from './core/plan.ts'
+import { isClean, pendingSteps, planJson } from './core/plan.ts'
 import { formatOptionFile } from './core/settings.ts'
 import {
   applyOrders,
@@ -19,6 +18,7 @@ import {
 import { optionFolder } from './edge/host/setup.ts'
 import { settingsOf } from './edge/install/plan.ts'
 import { asking, printPlan, tellCheck, tellPlan } from './plan_report.ts'
+import { databaseLines, planLines, printLines } from './status_report.ts'
 
 export interface Flags {
   /** `database`: the server alone, wherever it is; `host`, the default: all of this machine. */
@@ -111,19 +111,7 @@ export async function runStatus(flags: Flags): Promise<void> {
         findings: plan.findings,
       }),
     )
-  const drift = driftLines(plan)
-  const lines: [string, string][] = [
-    ['log', status.origin],
-    ['server', `${status.serverName ?? 'not installed'}, MySQL ${status.serverVersion}`],
-    [
-      'certificate',
-      `until ${status.serverNotAfter ?? 'unknown'}; CRL until ${status.crlNextUpdate ?? 'unknown'}`,
-    ],
-    ...(anchors === null ? [] : trailLines(anchors, Date.now())),
-    ...(drift.some(([label]) => label === 'drift') ? [] : [['drift', green('none')] as [string, string]]),
-    ...drift.map(([label, text]): [string, string] => [label, yellow(text)]),
-  ]
-  for (const [label, text] of lines) print(`${label.padEnd(13)}${text}`)
+  printLines([...databaseLines({ ...status, anchors }), ...planLines(plan)])
 }
 
 export async function runApply(flags: Flags): Promise<void> {
