@@ -1,7 +1,8 @@
 /** The proof suite's command line. */
 import { resolve } from 'node:path'
-import { type Command, Option, print, say } from './cli.ts'
+import { type Command, Option, print, say, wholeNumber } from './cli.ts'
 import { ZtError } from './core/errors.ts'
+import { checkNonce, judgeAndPrint } from './proof_verify_command.ts'
 import { commit, version } from './version.ts'
 
 interface CollectFlags {
@@ -12,19 +13,16 @@ interface CollectFlags {
   tlsDir?: string
   bindAddress: string
   canary?: string
+  canaryFd?: string
   nonce?: string
   worm?: string
   anchorNow?: boolean
   anchorKey?: string
   anchorState: string
+  trust?: string
+  caSha256?: string
+  require: string
   json?: boolean
-}
-
-export function checkNonce(nonce: string | undefined): { nonce?: string } {
-  if (nonce === undefined) return {}
-  if (!/^[0-9a-f]{64}$/.test(nonce))
-    throw new ZtError('USAGE', '--nonce: expected 64 lower-case hex digits', { hint: 'openssl rand -hex 32' })
-  return { nonce }
 }
 
 export function addCollect(cmd: Command): void {
@@ -42,6 +40,7 @@ export function addCollect(cmd: Command): void {
     .option('--tls-dir <dir>', "folder of the server's certificates")
     .option('--bind-address <address>', 'address that mysqld listens on', '127.0.0.1')
     .option('--canary <file>', 'private file with a text that a client wrote, to be sought in the clear')
+    .option('--canary-fd <n>', 'the same, from an open file descriptor: nothing of it on the disk')
     .option('--nonce <hex>', "the auditor's nonce, 64 hex digits")
     .addOption(new Option('--worm <dir>', "the host's copy of the anchors").env('WORM_DIR'))
     .option('--anchor-now', 'anchor at once instead of waiting for the timer')
@@ -51,15 +50,22 @@ export function addCollect(cmd: Command): void {
         .env('ANCHOR_STATE')
         .default('/var/lib/ztmysql/anchor'),
     )
+    .option('--trust <dir>', 'judge the bundle at once, by this trust folder and the anchors of --worm')
+    .option('--ca-sha256 <hex>', 'pin of the CA certificate, for --trust')
+    .option('--require <list>', 'what must hold, for --trust', 'full')
     .option('--json', 'print JSON')
     .action(collect)
 }
 
 async function collect(flags: CollectFlags): Promise<void> {
   const { collectBundle } = await import('./edge/proof.ts')
+  const { sbom } = await import('./sbom.ts')
   const { progress } = await import('./progress.ts')
   const bar = progress('collecting', 'steps')
   const { confDir, tlsDir, bindAddress } = flags
+  // before the minute that collecting takes
+  if (flags.trust !== undefined && flags.worm === undefined)
+    throw new ZtError('USAGE', '--trust needs --worm, whose anchors it judges by')
   if ((confDir === undefined) !== (tlsDir === undefined))
     throw new ZtError('USAGE', '--conf-dir and --tls-dir belong together')
   const collected = await collectBundle({
@@ -67,11 +73,12 @@ async function collect(flags: CollectFlags): Promise<void> {
     out: flags.out,
     tool: `proof_suite ${version}`,
     commit,
+    sbom: sbom(),
     ...(flags.socket === undefined ? {} : { socket: flags.socket }),
     ...(confDir === undefined || tlsDir === undefined
       ? {}
       : { install: { confDir: resolve(confDir), tlsDir: resolve(tlsDir), bindAddress } }),
-    ...(flags.canary === undefined ? {} : { canary: await canaryIn(flags.canary) }),
+    ...(await canaryOf(flags)),
     ...checkNonce(flags.nonce),
     ...(flags.worm === undefined ? {} : { wormDir: flags.worm }),
     ...(flags.anchorNow ? { anchorNow: await anchorer(flags) } : {}),
@@ -84,15 +91,41 @@ async function collect(flags: CollectFlags): Promise<void> {
       : `${collected.out}: ${collected.observations} observations, nonce ${collected.nonce}, manifest ${collected.digest}`,
   )
   if (collected.errors.length > 0) process.exitCode = 1
+  if (flags.trust !== undefined) await judgeAtOnce({ ...flags, trust: flags.trust })
 }
 
-/** From a file, since arguments are visible to everybody on the host. */
-async function canaryIn(path: string): Promise<string> {
-  const { readPrivateFile } = await import('./edge/files.ts')
-  const text = readPrivateFile(path, 'canary').toString('utf8').trim()
+/** The same verdict as the auditor's, but by the host's own copies: a look, no evidence. */
+async function judgeAtOnce({ trust, worm, out, require, ...flags }: CollectFlags & { trust: string }) {
+  await judgeAndPrint(out, {
+    trust,
+    anchors: worm ?? '',
+    require,
+    signatures: 'last',
+    gap: '300',
+    format: 'text',
+    ...(flags.caSha256 === undefined ? {} : { caSha256: flags.caSha256 }),
+    ...(flags.nonce === undefined ? {} : { nonce: flags.nonce }),
+    ...(flags.json ? { json: true } : {}),
+  })
+}
+
+/** From a file or a descriptor, since arguments are visible to everybody on the host. */
+async function canaryOf({ canary, canaryFd }: CollectFlags): Promise<{ canary?: string }> {
+  if (canary === undefined && canaryFd === undefined) return {}
+  if (canary !== undefined && canaryFd !== undefined)
+    throw new ZtError('USAGE', '--canary and --canary-fd are two ways to give one text')
+  const { readDescriptor, readPrivateFile } = await import('./edge/files.ts')
+  const bytes =
+    canary === undefined
+      ? readDescriptor(wholeNumber('--canary-fd', canaryFd ?? '', 0), 'canary')
+      : readPrivateFile(canary, 'canary')
+  const text = bytes.toString('utf8').trim()
   if (text.length < 8)
-    throw new ZtError('BAD_INPUT', `${path}: a canary needs 8 characters, or chance would find it`)
-  return text
+    throw new ZtError(
+      'BAD_INPUT',
+      `${canary ?? `descriptor ${canaryFd}`}: a canary needs 8 characters, or chance would find it`,
+    )
+  return { canary: text }
 }
 
 async function anchorer(flags: CollectFlags): Promise<() => Promise<void>> {

@@ -3,7 +3,6 @@ import { bold, type Command, green, Option, print, red, say, wholeNumber, yellow
 import { ZtError } from './core/errors.ts'
 import type { Format } from './core/report/index.ts'
 import type { Paint } from './core/report/text.ts'
-import { checkNonce } from './proof_command.ts'
 import { commit, version } from './version.ts'
 
 const formats: Format[] = ['text', 'json', 'html', 'oscal', 'junit', 'md']
@@ -59,10 +58,18 @@ export function addVerify(cmd: Command): void {
     .addOption(new Option('--format <format>', 'form of the report').choices(formats).default('text'))
     .option('--out <file>', 'write the report to a file instead')
     .option('--json', 'the same as --format json')
-    .action(verify)
+    .action(judgeAndPrint)
 }
 
-async function verify(path: string, { gap, json, out, ...flags }: VerifyFlags): Promise<void> {
+export function checkNonce(nonce: string | undefined): { nonce?: string } {
+  if (nonce === undefined) return {}
+  if (!/^[0-9a-f]{64}$/.test(nonce))
+    throw new ZtError('USAGE', '--nonce: expected 64 lower-case hex digits', { hint: 'openssl rand -hex 32' })
+  return { nonce }
+}
+
+/** Sets the exit code. */
+export async function judgeAndPrint(path: string, { gap, json, out, ...flags }: VerifyFlags): Promise<void> {
   const gapSeconds = wholeNumber('--gap', gap)
   const { judgeBundle } = await import('./edge/judge_bundle.ts')
   const { makeReport } = await import('./core/report/model.ts')

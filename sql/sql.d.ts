@@ -3,3 +3,9 @@ declare module '*.sql' {
   const text: string
   export default text
 }
+
+/** Bun's lockfile, embedded in the same way. */
+declare module '*.lock' {
+  const text: string
+  export default text
+}

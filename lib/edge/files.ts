@@ -243,3 +243,16 @@ export function readPrivateFile(
 export function readRegularFile(path: string, what: string, maxBytes: number): Buffer<ArrayBuffer> {
   return readChecked(path, what, maxBytes, O_RDONLY)
 }
+
+/** What an open descriptor holds, up to 64 KiB: a pipe or a here-string of whoever started us. @throws as fileError */
+export function readDescriptor(fd: number, what: string): Buffer<ArrayBuffer> {
+  const buffer = Buffer.alloc(1 << 16)
+  let filled = 0
+  try {
+    for (let n = 1; n > 0 && filled < buffer.length; filled += n)
+      n = readSync(fd, buffer, filled, buffer.length - filled, null)
+  } catch (thrown) {
+    throw fileError(thrown, `descriptor ${fd}`, what)
+  }
+  return buffer.subarray(0, filled)
+}

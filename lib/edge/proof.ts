@@ -16,6 +16,7 @@ import { packArchive } from './archive.ts'
 import { openOutput } from './files.ts'
 import { type Connection, openMysql } from './mysql.ts'
 import { accessProbes } from './probe/access.ts'
+import { publicCertificates } from './probe/certificates.ts'
 import { hostProbes } from './probe/host.ts'
 import { readProbeIdentity, refuseRealClients } from './probe/identity.ts'
 import { networkProbes } from './probe/network.ts'
@@ -36,6 +37,8 @@ export interface CollectOptions {
   nonce?: string
   /** The host's copy of the anchors. */
   wormDir?: string
+  /** CycloneDX JSON of the tool. */
+  sbom?: string
   /** Makes an anchor at once; without it the next one is waited for. */
   anchorNow?: () => Promise<void>
   onStep?: (label: string, done: number, total: number) => void
@@ -96,6 +99,8 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
       ? []
       : await readAnchors(options.wormDir, newestAnchors))
       files.set(`anchors/${name}`, bytes)
+    for (const [path, pem] of publicCertificates(files, [own, neighbour, auditor])) files.set(path, utf8(pem))
+    if (options.sbom !== undefined) files.set('sbom.cdx.json', utf8(options.sbom))
     step('schema and anchors')
 
     const snapshot = await connect({ defaultsFile: auditor.defaultsFile, database: 'securedb' })

@@ -30,7 +30,7 @@ const wrappers: Record<string, RegExp> = {
 type Layer = 'core' | 'sql' | 'edge' | 'client' | 'top' | 'entry' | 'manifest' | 'unknown'
 
 function layerOf(path: string): Layer {
-  if (path === 'package.json') return 'manifest'
+  if (path === 'package.json' || path === 'bun.lock') return 'manifest'
   if (/^lib\/[a-z_]+\.ts$/.test(path)) return 'top'
   const inLib = /^lib\/(core|edge|client)\//.exec(path)?.[1]
   if (inLib !== undefined) return inLib as Layer
