@@ -8,6 +8,7 @@ import { equal } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
 import { errno } from './file_error.ts'
 import { createExclusive, fileError, readRegularFile } from './files.ts'
+import { openGcsWorm } from './worm_gcs.ts'
 
 export interface WormObject {
   bytes: Bytes
@@ -113,16 +114,17 @@ function openFolder(dir: string): Worm {
   }
 }
 
-/** The store at a path or `file://` URI. @throws BAD_INPUT on a kind of store that this release does not know */
+/** The store at a path, `file://` or `gs://` URI. @throws BAD_INPUT on a kind of store that this release does not know */
 export function openWorm(location: string): Worm {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(location)?.[1]
   if (scheme === undefined && location !== '') return openFolder(location)
   if (scheme === 'file') return openFolder(fileURLToPath(location))
+  if (scheme === 'gs') return openGcsWorm(location, objectMaxBytes, checkName)
   throw new ZtError(
     'BAD_INPUT',
     `worm store ${JSON.stringify(location)}: not a kind of store that is known`,
     {
-      hint: 'name a folder',
+      hint: 'name a folder, or gs://BUCKET/PREFIX/',
     },
   )
 }

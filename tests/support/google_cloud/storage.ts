@@ -1,3 +1,4 @@
+import { gcsChecksum } from '../../../lib/edge/gcs.ts'
 import type { Call, Route } from './server.ts'
 import {
   type Bucket,
@@ -136,7 +137,6 @@ function lock(call: Call): unknown {
 
 function metadata(bucket: Bucket, object: Bucket['objects'][number]): object {
   const period = Number(bucket.retentionPolicy?.retentionPeriod ?? 0)
-  const md5 = new Bun.CryptoHasher('md5').update(object.bytes).digest('base64')
   return {
     kind: 'storage#object',
     name: object.name,
@@ -144,7 +144,7 @@ function metadata(bucket: Bucket, object: Bucket['objects'][number]): object {
     generation: String(object.generation),
     metageneration: '1',
     size: String(object.bytes.length),
-    md5Hash: md5,
+    crc32c: gcsChecksum(object.bytes),
     timeCreated: new Date(object.created).toISOString(),
     ...(period > 0
       ? { retentionExpirationTime: new Date(object.created + period * 1000).toISOString() }
