@@ -57,7 +57,7 @@ function hostOptions(flags: Flags): HostOptions {
     mysqlSource: flags.mysqlSource,
     allowRemote: flags.allowRemote ?? remoteFromEnvironment(),
     allowedCidr: cidr === undefined ? undefined : parseCidrs(cidr),
-    worm: worm === undefined ? undefined : resolve(worm),
+    worm: worm === undefined || worm.includes('://') ? worm : resolve(worm),
     logHost: flags.logHost === false ? null : flags.logHost,
     logCa: flags.logCa,
     logCert: flags.logCert,

@@ -33,6 +33,18 @@ describe('the unit of the anchor', () => {
     expect(text).toMatch(/^# without MemoryDenyWriteExecute=: .{20,}$/m)
   })
 
+  test('reaches a store in the network, and says so', () => {
+    const bucket = formatUnit(anchorService({ ...places, worm: 'gs://bucket/log/' }))
+    const lines = bucket.split('\n')
+    expect(lines).toContain('RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6')
+    expect(lines).toContain('ReadWritePaths=-/var/lib/ztmysql/anchor -/var/log/ztmysql')
+    expect(bucket).not.toMatch(/^(PrivateNetwork|IPAddressDeny)=/m)
+    expect(bucket).toMatch(/^# without PrivateNetwork=, .*: the store is reached over the network/m)
+    expect(formatUnit(anchorService({ ...places, worm: 'file:///mnt/worm' }))).toContain(
+      'ReadWritePaths=-/var/lib/ztmysql/anchor -/mnt/worm -',
+    )
+  })
+
   test('writes no lines for a log host that there is not', () => {
     const alone = formatUnit(anchorService({ ...places, ships: false }))
     expect(alone).not.toContain('/var/log/ztmysql')

@@ -88,30 +88,49 @@ export const anchorExceptions: Exception[] = [
       'the binary, the socket of mysqld and the store are at paths of the host; all is read-only but three folders',
   },
   {
-    directive: 'RestrictAddressFamilies=~AF_UNIX',
-    reason:
-      'mysqld and the system log are reached over unix sockets; every other family is refused, and there is no network',
-  },
-  {
     directive: 'DeviceAllow= (char-rtc)',
     reason:
       'ProtectClock= itself lets the clock of the machine be read; PrivateDevices= shows no such device',
   },
 ]
 
+const local: Exception = {
+  directive: 'RestrictAddressFamilies=~AF_UNIX',
+  reason:
+    'mysqld and the system log are reached over unix sockets; every other family is refused, and there is no network',
+}
+
+const remote: Exception = {
+  directive: 'PrivateNetwork=, IPAddressDeny=, RestrictAddressFamilies=~AF_INET',
+  reason:
+    'the store is reached over the network, under names whose addresses change; mysqld over a unix socket',
+}
+
+/** The folder of a store that is one, null for a store that is reached over the network. */
+export function storeFolder(worm: string): string | null {
+  if (worm.startsWith('file://')) return worm.slice('file://'.length)
+  return /^[a-z][a-z0-9+.-]*:\/\//.test(worm) ? null : worm
+}
+
 export interface AnchorPlaces {
   user: string
   /** State folder: keys, spool, frontier. */
   state: string
-  /** Folder of the store. */
+  /** The store: a folder, or the URI of one that is reached over the network. */
   worm: string
   /** Whether lines for the log host are written. */
   ships: boolean
 }
 
-/** Anchors once; the timer calls it. It has no network, no capability, and writes into its own folders alone. */
+/** Anchors once; the timer calls it. It has no capability, no network but for a store there, and its own folders alone. */
 export function anchorService({ user, state, worm, ships }: AnchorPlaces): Unit {
-  const writable = [state, worm, ...(ships ? [shipFolder] : [])].map(path => `-${escapeValue(path)}`)
+  const folder = storeFolder(worm)
+  const folders = [state, ...(folder === null ? [] : [folder]), ...(ships ? [shipFolder] : [])]
+  const writable = folders.map(path => `-${escapeValue(path)}`)
+  const network: Record<string, string> =
+    folder === null
+      ? { RestrictAddressFamilies: 'AF_UNIX AF_INET AF_INET6' }
+      : { PrivateNetwork: 'yes', IPAddressDeny: 'any', RestrictAddressFamilies: 'AF_UNIX' }
   const environment = [
     `ANCHOR_STATE=${escapeValue(state)}`,
     `WORM_DIR=${escapeValue(worm)}`,
@@ -122,9 +141,9 @@ export function anchorService({ user, state, worm, ships }: AnchorPlaces): Unit 
     description: 'Anchor of the audit trail',
     unit: list({
       Documentation: 'man:systemd.exec(5)',
-      After: 'mysql.service systemd-journald.socket',
+      After: `mysql.service systemd-journald.socket${folder === null ? ' network-online.target' : ''}`,
     }),
-    exceptions: anchorExceptions,
+    exceptions: [...anchorExceptions, folder === null ? remote : local],
     body: list({
       Type: 'oneshot',
       User: user,
@@ -138,11 +157,9 @@ export function anchorService({ user, state, worm, ships }: AnchorPlaces): Unit 
       ProtectHome: 'yes',
       PrivateDevices: 'yes',
       DevicePolicy: 'closed',
-      PrivateNetwork: 'yes',
+      ...network,
       PrivateUsers: 'yes',
       PrivateIPC: 'yes',
-      IPAddressDeny: 'any',
-      RestrictAddressFamilies: 'AF_UNIX',
       ProtectKernelModules: 'yes',
       ProtectKernelTunables: 'yes',
       ProtectProc: 'invisible',

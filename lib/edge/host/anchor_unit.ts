@@ -3,7 +3,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { anchorNumber } from '../../core/audit/anchor.ts'
 import { ZtError } from '../../core/errors.ts'
-import { binaryPath, formatUnit, parseExposure, timers, type Unit, unitsOf } from '../../core/host/units.ts'
+import {
+  binaryPath,
+  formatUnit,
+  parseExposure,
+  storeFolder,
+  timers,
+  type Unit,
+  unitsOf,
+} from '../../core/host/units.ts'
 import type { Change, Finding, Step } from '../../core/plan.ts'
 import { findUser, installDefaults } from '../install/target.ts'
 import { type OwnedDir, type Owner, sha256Hex } from '../owned_files.ts'
@@ -26,8 +34,9 @@ const ownDir = (path: string, owner: Owner): OwnedDir => ({ path, mode: 0o750, .
 
 /** Ours are made; a store somewhere else is a mount or an export of somebody who knows who may write there. */
 function folderChanges(worm: string, owner: Owner | null): { dirs: OwnedDir[]; changes: Change[] } {
+  const folder = storeFolder(worm)
   if (worm !== hostDefaults.worm) {
-    if (existsSync(worm)) return { dirs: [], changes: [] }
+    if (folder === null || existsSync(folder)) return { dirs: [], changes: [] }
     throw new ZtError('NOT_FOUND', `store ${worm}: no such folder`, {
       hint: `mount or create it, and give it to ${installDefaults.anchorUser}`,
     })
