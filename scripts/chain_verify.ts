@@ -2,7 +2,9 @@
  * chain_verify: holds a trail (live database or export) against the auditor's own anchors, trust folder and receipts.
  * Exit 0: nothing found. 1: something was. 3: could not judge. It never takes a key or a count from what it judges.
  */
+import { addChainCommands, sourceOptions, trustOptions } from '../lib/chain_command.ts'
 import { type Command, command, Option, print, runMain, say, wholeNumber } from '../lib/cli.ts'
+import type { EngineName } from '../lib/edge/native_engine.ts'
 import { progress } from '../lib/progress.ts'
 
 interface Options {
@@ -17,17 +19,14 @@ interface Options {
   signatures: 'last' | 'all'
   gap: string
   asOf?: string
+  since?: string
+  saveBase?: string
+  only?: 'chain'
+  engine: EngineName
+  threads?: string
+  idle: string
   json?: boolean
   out?: string
-}
-
-function source(cmd: Command): Command {
-  return cmd
-    .addOption(
-      new Option('--defaults-file <file>', "a MySQL option file, the auditor's").env('ZT_DEFAULTS_FILE'),
-    )
-    .option('--socket <path>', 'unix socket of the server')
-    .option('--user <name>', 'MySQL user on the socket', 'root')
 }
 
 function main(): Command {
@@ -38,24 +37,14 @@ function main(): Command {
       'chain_verify --trust trust --anchors anchors --defaults-file clients/auditor.cnf',
       'chain_verify --trust trust --anchors anchors --file trail.ndjson --json',
       'chain_verify export --defaults-file clients/auditor.cnf --out trail.ndjson',
+      'chain_verify prove EVENT --trust trust --anchors anchors --file trail.ndjson',
+      'chain_verify check-proof EVENT.tlog-proof --trust trust --receipt receipts/EVENT.json',
       'chain_verify anchors-from-log received.log --out anchors',
     ],
   )
-  source(cmd.command('verify', { isDefault: true }))
+  sourceOptions(trustOptions(cmd.command('verify', { isDefault: true })))
     .description('judge a trail (the default)')
-    .addOption(
-      new Option('--trust <dir>', 'the trust folder that outside_pki made')
-        .env('TRUST_DIR')
-        .makeOptionMandatory(),
-    )
-    .addOption(
-      new Option('--anchors <dir>', "your own copy of the WORM store's anchors")
-        .env('ANCHORS_DIR')
-        .makeOptionMandatory(),
-    )
-    .option('--ca-sha256 <hex>', 'pin of the CA certificate')
     .option('--receipts <dir>', "a client's receipts")
-    .option('--file <export>', 'an exported trail instead of a live database')
     .addOption(
       new Option('--signatures <which>', "check the signature of each row's last event, or of all")
         .choices(['last', 'all'])
@@ -63,28 +52,36 @@ function main(): Command {
     )
     .option('--gap <seconds>', 'longest time between two anchors', '300')
     .option('--as-of <number>', 'leave anchors after this one out: the export is older than they are')
+    .option(
+      '--since <base>',
+      'begin behind what was verified before: a file of --save-base, or an anchor’s number',
+    )
+    .option('--save-base <file>', 'keep where a later run can begin, if this one finds nothing')
+    .addOption(
+      new Option(
+        '--only <what>',
+        'chain: hashes, tree and anchors, no rows and no writers’ signatures',
+      ).choices(['chain']),
+    )
+    .option('--idle <seconds>', 'how long a live server may send nothing', '120')
+    .option('--threads <number>', 'helper threads; 0: none (default: one a core)')
     .option('--json', 'print the verdict as JSON')
-    .action(async ({ asOf, gap, ...options }: Options) => {
+    .action(async ({ asOf, gap, threads, idle, ...options }: Options) => {
       const { judgeTrail } = await import('../lib/edge/verify.ts')
       const { formatVerdict, verdictJson } = await import('../lib/core/audit/verdict_text.ts')
       const gapSeconds = wholeNumber('--gap', gap)
-      const limit = asOf === undefined ? {} : { asOf: wholeNumber('--as-of', asOf) }
+      const limit = {
+        idle: wholeNumber('--idle', idle),
+        ...(asOf === undefined ? {} : { asOf: wholeNumber('--as-of', asOf) }),
+        ...(threads === undefined ? {} : { threads: wholeNumber('--threads', threads, 0) }),
+      }
       const bar = progress('verifying', 'events')
       const verdict = await judgeTrail({ ...options, ...limit, gapSeconds }, bar.update)
       bar.stop()
       print(options.json ? JSON.stringify(verdictJson(verdict)) : formatVerdict(verdict))
       process.exitCode = verdict.ok ? 0 : 1
     })
-  source(cmd.command('export'))
-    .description('write the trail and the rows that it speaks of to a file')
-    .addOption(new Option('--out <file>', 'the file to write').makeOptionMandatory())
-    .action(async (options: Options) => {
-      const { exportTrail } = await import('../lib/edge/verify.ts')
-      const bar = progress('exporting', 'lines')
-      const { events, rows } = await exportTrail(options, options.out ?? '', bar.update)
-      bar.stop()
-      print(`${options.out}: ${events} events, ${rows} rows`)
-    })
+  addChainCommands(cmd)
   cmd
     .command('anchors-from-log <file...>')
     .description('write the anchors that a log host received to a folder for --anchors; oldest file first')

@@ -29,7 +29,7 @@ export const targets: Targets = {
   vm_oneclick: { entry: 'vm/vm_oneclick.ts' },
   anchor_head: { entry: 'vm/anchor_head.ts' },
   proof_suite: { entry: 'vm/proof_suite.ts' },
-  chain_verify: { entry: 'scripts/chain_verify.ts' },
+  chain_verify: { entry: 'scripts/chain_verify.ts', workers: ['lib/edge/verify_worker.ts'] },
   openscap_scan: { entry: 'scripts/openscap_scan.ts' },
 }
 
@@ -72,7 +72,13 @@ function readStamp(site: Site, name: string): Stamp | undefined {
 
 /** What every binary depends on besides its own inputs: compiler, machine, packages, how we compile, the commit. */
 function settingOf(site: Site, commit: string): string {
-  const shared = ['bun.lock', 'tsconfig.json', 'lib/edge/compile.ts', 'scripts/compile.ts']
+  const shared = [
+    'bun.lock',
+    'tsconfig.json',
+    'lib/edge/build.ts',
+    'lib/edge/compile.ts',
+    'scripts/compile.ts',
+  ]
   return JSON.stringify([Bun.version, Bun.revision, process.arch, commit, hashes(site.root, shared)])
 }
 

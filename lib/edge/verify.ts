@@ -2,7 +2,9 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { goldenFingerprints, tableDefinitions } from '../../sql/index.ts'
-import { anchorNumber } from '../core/audit/anchor.ts'
+import { anchorName, anchorNumber } from '../core/audit/anchor.ts'
+import { checkAnchors } from '../core/audit/anchor_check.ts'
+import { type Base, baseMaxBytes, formatBase, parseBase } from '../core/audit/base.ts'
 import {
   formatExportEnd,
   formatExportEvent,
@@ -10,16 +12,21 @@ import {
   formatExportQueued,
   formatExportRow,
 } from '../core/audit/export.ts'
+import { Findings } from '../core/audit/findings.ts'
+import { baseOf } from '../core/audit/prove.ts'
 import { parseReceipt, type Receipt } from '../core/audit/receipt.ts'
 import type { StoredAnchor, TrailSource } from '../core/audit/source.ts'
 import { type Verdict, verifyTrail } from '../core/audit/trail_verdict.ts'
 import { toHex } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
+import type { Trust } from '../core/trust.ts'
 import { openExport } from './export_file.ts'
-import { fileError, openOutput, readRegularFile } from './files.ts'
+import { fileError, readRegularFile, writeFileAtomic } from './files.ts'
 import { type Connection, openMysql } from './mysql.ts'
+import { type EngineName, engineOf } from './native_engine.ts'
 import { openLiveTrail } from './trail.ts'
 import { readTrust } from './trust.ts'
+import { startPool } from './verify_pool.ts'
 import { openWorm } from './worm.ts'
 
 export interface SourceOptions {
@@ -27,6 +34,8 @@ export interface SourceOptions {
   defaultsFile?: string
   socket?: string
   user?: string
+  /** How long a live server may stand still, in seconds. */
+  idle?: number
 }
 
 type Progress = (done: number, total: number) => void
@@ -45,9 +54,11 @@ export async function withSource<T>(
       : { socket: options.socket, user: options.user ?? 'root' },
   )
   try {
-    return await use(await openLiveTrail(connection, tableDefinitions))
-  } finally {
+    const result = await use(await openLiveTrail(connection, tableDefinitions, options.idle))
     await connection.close()
+    return result
+  } finally {
+    connection.destroy() // a server that stands still never says goodbye
   }
 }
 
@@ -84,6 +95,14 @@ export interface JudgeOptions extends SourceOptions {
   signatures: 'last' | 'all'
   gapSeconds: number
   asOf?: number
+  /** The number of an anchor, or a file that `saveBase` made. */
+  since?: string
+  /** Where to keep what a later run can begin at, if this one finds nothing. */
+  saveBase?: string
+  only?: 'chain'
+  engine?: EngineName
+  /** Threads that help; 0: none. Default: one a core. */
+  threads?: number
 }
 
 export async function judgeTrail(options: JudgeOptions, onProgress: Progress): Promise<Verdict> {
@@ -94,22 +113,57 @@ export async function judgeTrail(options: JudgeOptions, onProgress: Progress): P
   const receipts = options.receipts === undefined ? [] : await readReceipts(options.receipts)
   // before the snapshot is taken: an anchor made meanwhile would make an honest trail look cut
   const anchors = await readAnchors(options.anchors)
-  return judgingFile(options.file, () =>
-    withSource(options, async source =>
-      verifyTrail(source, {
-        trust,
-        anchors,
-        ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
-        receipts,
-        definitions: tableDefinitions,
-        golden: goldenFingerprints,
-        now: Date.now(),
-        signatures: options.signatures,
-        gapSeconds: options.gapSeconds,
-        onProgress,
-      }),
-    ),
-  )
+  const { engine: name = 'noble', threads, saveBase } = options
+  const engine = engineOf(name)
+  const helpers = threads === 0 ? undefined : await startPool(name, trust, threads)
+  try {
+    const verdict = await judgingFile(options.file, () =>
+      withSource(options, async source =>
+        verifyTrail(source, {
+          trust,
+          anchors,
+          ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
+          ...(options.since === undefined
+            ? {}
+            : { since: await baseFor(options.since, source, anchors, trust, name) }),
+          ...(options.only === undefined ? {} : { only: options.only }),
+          receipts,
+          definitions: tableDefinitions,
+          golden: goldenFingerprints,
+          now: Date.now(),
+          signatures: options.signatures,
+          gapSeconds: options.gapSeconds,
+          engine,
+          ...(helpers ? { helpers } : {}),
+          onProgress,
+        }),
+      ),
+    )
+    if (saveBase !== undefined && verdict.ok && verdict.base)
+      writeFileAtomic(saveBase, formatBase(verdict.base), 0o644)
+    return verdict
+  } finally {
+    helpers?.end()
+  }
+}
+
+/** A base from a file, or made from the trail's own events up to an anchor, whose root they must have. */
+async function baseFor(
+  since: string,
+  source: TrailSource,
+  anchors: StoredAnchor[],
+  trust: Trust,
+  engine: EngineName,
+): Promise<Base> {
+  if (!/^[0-9]+$/.test(since)) return parseBase(readRegularFile(since, 'base', baseMaxBytes), since)
+  const limits = { gapSeconds: Number.POSITIVE_INFINITY, engine: engineOf(engine) }
+  const wanted = anchors.filter(({ name }) => name === anchorName(Number(since)))
+  const [anchor] = checkAnchors(wanted, trust, new Findings(), { ...limits, from: Number(since) })
+  if (!anchor)
+    throw new ZtError('NOT_FOUND', `--since ${since}: no good anchor of this number is in your copy`, {
+      hint: 'name one that is, or a file that --save-base made',
+    })
+  return baseOf(source, anchor, { engine: engineOf(engine) })
 }
 
 /** An export that is cut or not in its form is evidence that failed, not a machine that could not run. */
@@ -126,32 +180,7 @@ async function judgingFile<T>(file: string | undefined, act: () => Promise<T>): 
   }
 }
 
-/** Writes the whole trail and its rows (SPEC §4.9); the file appears complete or not at all. */
-export async function exportTrail(
-  options: SourceOptions,
-  out: string,
-  onProgress: Progress,
-): Promise<{ events: number; rows: number }> {
-  return withSource(options, async source => {
-    let events = 0
-    let rows = 0
-    const total = source.size + (source.rowCount ?? 0)
-    const output = openOutput(out)
-    try {
-      for await (const text of exportLines(source, (e, r) => {
-        events = e
-        rows = r
-        onProgress(e + r, total)
-      }))
-        output.write(text)
-      output.commit()
-    } finally {
-      output.abort()
-    }
-    return { events, rows }
-  })
-}
-
+/** The lines of an export (SPEC §4.9). */
 export async function* exportLines(
   source: TrailSource,
   onCount: (events: number, rows: number) => void,

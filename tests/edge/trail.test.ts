@@ -1,7 +1,7 @@
-import { expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import type { Row } from '../../lib/core/tables.ts'
 import type { Connection } from '../../lib/edge/mysql.ts'
-import { eventsFrom } from '../../lib/edge/trail.ts'
+import { eventsFrom, unlessIdle } from '../../lib/edge/trail.ts'
 
 /** A server that answers every query with `count` events of `size` bytes; says how many were taken from it. */
 function serverWith(count: number, size: number): { connection: Connection; taken: () => number } {
@@ -26,4 +26,25 @@ test('a view of huge rows in the place of the trail does not fill the memory: ba
   expect(value?.length).toBe(2)
   expect(taken()).toBeLessThanOrEqual(3)
   await events.return(undefined)
+})
+
+describe('a server that stands still', () => {
+  test('is left, with the connection, once it is idle for too long', async () => {
+    let destroyed = false
+    async function* asleep(): AsyncGenerator<number> {
+      yield 1
+      await new Promise<void>(() => undefined)
+    }
+    const connection = {
+      destroy: () => {
+        destroyed = true
+      },
+    }
+    const seen: number[] = []
+    const reading = (async () => {
+      for await (const n of unlessIdle(connection, asleep(), 0.05)) seen.push(n)
+    })()
+    await expect(reading).rejects.toMatchObject({ code: 'UNREACHABLE' })
+    expect([seen, destroyed]).toEqual([[1], true])
+  })
 })

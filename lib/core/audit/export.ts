@@ -267,6 +267,7 @@ export async function exportSource(
     size,
     head: fromHex(head, `${what}: head`, 32),
     rowCount: rows,
+    ...(archive ? { range: true } : {}),
     ...('base' in parsed && parsed.base ? { base: parsed.base } : {}),
     events: runs ? at => eventsOf(runs(at)) : () => section(open, what, 1, events, parseExportEvent),
     ...(runs ? { lines: runs } : {}),

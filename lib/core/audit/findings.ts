@@ -103,6 +103,16 @@ const kinds = {
     'receipts',
     'a write is too young to be sealed, or sealed and not yet under an anchor',
   ],
+  RECEIPT_UNPROVED: [
+    'pending',
+    'receipts',
+    'a receipt has no proof beside it yet; a trail that holds it under an anchor makes one',
+  ],
+  PROOF_BAD: [
+    'fail',
+    'receipts',
+    'the proof beside a receipt does not verify; it was made for something else, or the log signed another past',
+  ],
   TIME_BACKWARDS: [
     'fail',
     'chain',

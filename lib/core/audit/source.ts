@@ -31,7 +31,9 @@ export interface TrailSource {
   events(from?: number): AsyncIterable<TrailEvent[]>
   /** The same in whole runs of lines, to be read by others; absent where the source has no lines. */
   lines?(from?: number): AsyncIterable<LineRun>
-  /** The file is a range that stands on this: what the trail was before it. */
+  /** An archive: a range that ends where it says, and is judged by the anchors in it alone. */
+  range?: boolean
+  /** What the trail was before the range. */
   base?: Base
   /** Rows of the protected tables in any order, in batches; absent where only the trail is judged. */
   rows?(): AsyncIterable<StoredRow[]>

@@ -95,13 +95,13 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     )
   checkSchema(anchors, options.golden, findings)
 
-  const within = source.base ? anchors.filter(anchor => anchor.size <= source.size) : anchors
+  const within = source.range ? anchors.filter(anchor => anchor.size <= source.size) : anchors
   const chain = new ChainCheck(trust.origin, within, findings, { base, engine, copy: checked })
   const signatures = new SignatureJudge(options, receiveTimes(anchors, chain.lost, now), findings)
   const receipts = new ReceiptCheck(options.receipts ?? [], findings)
   const from = base?.size ?? 0
   const rowsPerPass = options.rowsPerPass ?? 100_000
-  const withRows = options.only !== 'chain' && source.rows !== undefined && source.base === undefined
+  const withRows = options.only !== 'chain' && source.rows !== undefined && source.range !== true
   const slices = slicesFor(withRows ? (source.rowCount ?? 0) : 0, rowsPerPass)
   const anchored = within.at(-1)?.size ?? from
   const stateSize = source.stateSize ?? Number.POSITIVE_INFINITY
@@ -179,7 +179,7 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
   chain.finish(anchors.at(-1)?.number ?? base?.anchor ?? 0)
   checkGrowth(checked, chain.restoredAfter, findings)
   const readAt = source.takenAt ?? Date.parse(chain.latest)
-  if (options.asOf === undefined && !source.base) checkSilence(checked.at(-1), readAt, gapSeconds, findings)
+  if (options.asOf === undefined && !source.range) checkSilence(checked.at(-1), readAt, gapSeconds, findings)
   // the closing anchor of a bundle must cover what waited when its rows were read
   queue.finish(source.stateSize === undefined ? readAt - youngMs : Number.POSITIVE_INFINITY, findings)
   if (source.head && (source.size !== chain.size || !equal(source.head, chain.head)))

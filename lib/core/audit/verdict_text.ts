@@ -1,5 +1,5 @@
 /** A verdict for people and for programs. */
-import { findingCodes, kindOf } from './findings.ts'
+import { type Findings, findingCodes, kindOf } from './findings.ts'
 import type { Verdict } from './trail_verdict.ts'
 
 /** Control characters of a hostile trail must not reach a terminal. */
@@ -26,22 +26,18 @@ export function verdictJson(verdict: Verdict): object {
   return {
     v: 1,
     ...rest,
-    counts: Object.fromEntries(findings.counts),
-    findings: findings.kept.map(f => ({ ...f, means: kindOf(f.code).means })),
+    ...findingsJson(findings),
   }
 }
 
-export function formatVerdict(verdict: Verdict): string {
-  const { findings } = verdict
-  const lines = [
-    `log         ${verdict.origin}`,
-    `events      ${verdict.events}${verdict.from > 0 ? `, of which ${verdict.events - verdict.from} from event ${verdict.from} on were looked at` : ''}, head ${verdict.head}`,
-    `anchors     ${verdict.anchors}, the newest is ${verdict.lastAnchor || 'none'} and covers ${verdict.anchored} events`,
-    `rows        ${verdict.rows}${verdict.rowsUnjudged > 0 ? `, of which ${verdict.rowsUnjudged} were not written since and are not judged` : ''}`,
-    `signatures  ${verdict.signaturesChecked} checked in ${verdict.signatureSeconds.toFixed(1)} s of one core`,
-    `receipts    ${verdict.receipts}`,
-    `engine      ${verdict.engine}`,
-  ]
+export const findingsJson = (findings: Findings): { counts: object; findings: object[] } => ({
+  counts: Object.fromEntries(findings.counts),
+  findings: findings.kept.map(f => ({ ...f, means: kindOf(f.code).means })),
+})
+
+/** Findings and the last line, for people. */
+export function formatFindings(findings: Findings): string[] {
+  const lines: string[] = []
   for (const severity of ['note', 'pending', 'fail'] as const)
     for (const finding of findings.kept.filter(f => f.severity === severity))
       lines.push(
@@ -57,5 +53,19 @@ export function formatVerdict(verdict: Verdict): string {
     '',
     failed === 0 ? 'verdict: holds' : `verdict: does not hold, ${failed} finding${failed === 1 ? '' : 's'}`,
   )
-  return lines.join('\n')
+  return lines
+}
+
+export function formatVerdict(verdict: Verdict): string {
+  const { findings } = verdict
+  return [
+    `log         ${verdict.origin}`,
+    `events      ${verdict.events}${verdict.from > 0 ? `, of which ${verdict.events - verdict.from} from event ${verdict.from} on were looked at` : ''}, head ${verdict.head}`,
+    `anchors     ${verdict.anchors}, the newest is ${verdict.lastAnchor || 'none'} and covers ${verdict.anchored} events`,
+    `rows        ${verdict.rows}${verdict.rowsUnjudged > 0 ? `, of which ${verdict.rowsUnjudged} were not written since and are not judged` : ''}`,
+    `signatures  ${verdict.signaturesChecked} checked in ${verdict.signatureSeconds.toFixed(1)} s of one core`,
+    `receipts    ${verdict.receipts}`,
+    `engine      ${verdict.engine}`,
+    ...formatFindings(findings),
+  ].join('\n')
 }

@@ -1,0 +1,257 @@
+/** Proofs to files and from files: the trail, the auditor's folders and the pure provers wired together. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { tableDefinitions } from '../../sql/index.ts'
+import { type CheckedAnchor, checkAnchors } from '../core/audit/anchor_check.ts'
+import {
+  checkConsistency,
+  consistencyMaxBytes,
+  formatConsistency,
+  parseConsistency,
+} from '../core/audit/consistency.ts'
+import { eventMaxBytes } from '../core/audit/event.ts'
+import { Findings } from '../core/audit/findings.ts'
+import { checkProof, type ProvedEvent } from '../core/audit/proof_check.ts'
+import { coveringAnchor, type Proved, proveConsistency, proveEvents } from '../core/audit/prove.ts'
+import { youngMs } from '../core/audit/queue_check.ts'
+import { parseReceipt, type Receipt } from '../core/audit/receipt.ts'
+import { type KeptReceipt, reportUnproved, sortReceipts } from '../core/audit/receipt_proofs.ts'
+import type { StoredAnchor, TrailEvent } from '../core/audit/source.ts'
+import { formatTlogProof, parseTlogProof, tlogProofMaxBytes } from '../core/audit/tlog_proof.ts'
+import { type Bytes, equal, isUuid } from '../core/bytes.ts'
+import { ZtError } from '../core/errors.ts'
+import type { Trust } from '../core/trust.ts'
+import { readRegularFile, writeFileAtomic } from './files.ts'
+import { type EngineName, engineOf } from './native_engine.ts'
+import { readTrust } from './trust.ts'
+import { readAnchors, readReceipts, type SourceOptions, withSource } from './verify.ts'
+
+type Progress = (done: number, total: number) => void
+
+export interface TrustOptions {
+  trust: string
+  caSha256?: string
+  engine?: EngineName
+}
+
+export interface ProveOptions extends SourceOptions, TrustOptions {
+  anchors: string
+}
+
+export const trustOf = ({ trust, caSha256 }: TrustOptions): Trust =>
+  readTrust(trust, caSha256 === undefined ? {} : { caSha256 })
+
+/** Good anchors of a copy, in order; what is wrong with others is `verify`'s to say. */
+export function goodAnchors(
+  stored: StoredAnchor[],
+  trust: Trust,
+  engine: EngineName = 'noble',
+): CheckedAnchor[] {
+  const limits = { gapSeconds: Number.POSITIVE_INFINITY, engine: engineOf(engine) }
+  return checkAnchors(stored, trust, new Findings(), limits)
+}
+
+const sameEvent = (id: string) => {
+  const member = new TextEncoder().encode(`"id":"${id}"`)
+  // an event's id stands right behind its version
+  return ({ payload }: TrailEvent): boolean => equal(payload.subarray(7, 7 + member.length), member)
+}
+
+/** @param event its number, or its id, which is unique within its tenant */
+export async function prove(event: string, options: ProveOptions, onProgress: Progress): Promise<Proved> {
+  const number = /^[0-9]{1,15}$/.test(event) ? Number(event) : undefined
+  if (number === undefined && !isUuid(event))
+    throw new ZtError('USAGE', `${event}: neither the number of an event nor its id`, {
+      hint: 'a receipt is named after the id of its event',
+    })
+  const trust = trustOf(options)
+  const anchors = goodAnchors(await readAnchors(options.anchors), trust, options.engine)
+  const engine = engineOf(options.engine ?? 'noble')
+  const wants = number === undefined ? sameEvent(event) : ({ seq }: TrailEvent) => seq === number
+  const found = await withSource(options, source =>
+    proveEvents(source, coveringAnchor(source, anchors), wants, { engine, onProgress }),
+  )
+  const [one, ...others] = found
+  if (!one)
+    throw new ZtError('NOT_FOUND', `event ${event}: is not in this trail`, {
+      hint: 'it may wait to be sealed; a receipt that stays missing is evidence: keep it',
+    })
+  if (others.length > 0)
+    throw new ZtError(
+      'REFUSED',
+      `event ${event}: several tenants have one of this id: events ${found.map(f => f.seq).join(', ')}`,
+      {
+        hint: 'name it by its number',
+      },
+    )
+  return one
+}
+
+export async function checkProofFile(
+  path: string,
+  payload: Bytes,
+  options: TrustOptions & { anchors?: string },
+): Promise<ProvedEvent> {
+  const trust = trustOf(options)
+  const proof = parseTlogProof(readRegularFile(path, 'proof', tlogProofMaxBytes), path)
+  return checkProof(
+    proof,
+    payload,
+    {
+      trust,
+      definitions: tableDefinitions,
+      engine: engineOf(options.engine ?? 'noble'),
+      ...(options.anchors === undefined ? {} : { anchors: await readAnchors(options.anchors) }),
+    },
+    path,
+  )
+}
+
+/** The payload in a file, on stdin (`-`), or in a receipt. */
+export async function readPayload(payload: string | undefined, receipt: string | undefined): Promise<Bytes> {
+  if ((payload === undefined) === (receipt === undefined))
+    throw new ZtError('USAGE', 'check-proof wants the bytes of the event', {
+      hint: 'give --payload FILE, --payload - or --receipt FILE',
+    })
+  if (receipt !== undefined)
+    return parseReceipt(readRegularFile(receipt, 'receipt', 1 << 16), receipt).payload
+  if (payload !== '-') return readRegularFile(payload ?? '', 'payload', eventMaxBytes)
+  const parts: Bytes[] = []
+  let size = 0
+  for await (const part of Bun.stdin.stream()) {
+    size += part.length
+    if (size > eventMaxBytes) throw new ZtError('BAD_FORMAT', `stdin: longer than ${eventMaxBytes} bytes`)
+    parts.push(part)
+  }
+  return Buffer.concat(parts)
+}
+
+const anchorNamed = (anchors: CheckedAnchor[], number: number): CheckedAnchor => {
+  const anchor = anchors.find(one => one.number === number)
+  if (!anchor)
+    throw new ZtError('NOT_FOUND', `anchor ${number}: no good one of this number is in your copy`, {
+      hint: 'fetch the anchors from the store again; run chain_verify to see what is wrong with them',
+    })
+  return anchor
+}
+
+/** Proves that one anchor extends another, and checks the proof before it is written. */
+export async function consistency(
+  from: number,
+  to: number,
+  options: ProveOptions & { out?: string },
+  onProgress: Progress,
+): Promise<{ hashes: number; earlier: number; later: number }> {
+  if (from >= to) throw new ZtError('USAGE', `anchor ${from} is not before anchor ${to}`)
+  const trust = trustOf(options)
+  const engine = engineOf(options.engine ?? 'noble')
+  const anchors = goodAnchors(await readAnchors(options.anchors), trust, options.engine)
+  const [earlier, later] = [anchorNamed(anchors, from), anchorNamed(anchors, to)]
+  const proof = await withSource(options, source =>
+    proveConsistency(source, earlier, later, { engine, onProgress }),
+  )
+  checkConsistency(proof, trust, 'proof', engine)
+  if (options.out !== undefined) writeFileAtomic(options.out, formatConsistency(proof), 0o644)
+  return { hashes: proof.path.length, earlier: earlier.size, later: later.size }
+}
+
+export async function checkConsistencyFile(
+  path: string,
+  options: TrustOptions,
+): Promise<{ from: number; to: number; earlier: number; later: number }> {
+  const trust = trustOf(options)
+  const proof = parseConsistency(readRegularFile(path, 'proof', consistencyMaxBytes), path)
+  const { earlier, later } = checkConsistency(proof, trust, path, engineOf(options.engine ?? 'noble'))
+  return { from: proof.from, to: proof.to, earlier: earlier.size, later: later.size }
+}
+
+export interface ReceiptReport {
+  ok: boolean
+  receipts: number
+  /** With a proof that verifies, those made now included. */
+  proved: number
+  /** Proofs made now. */
+  upgraded: number
+  findings: Findings
+}
+
+const proofPath = (dir: string, receipt: Receipt): string => join(dir, `${receipt.event.id}.tlog-proof`)
+
+/** Checks the proofs beside receipts, and makes those that are missing where a trail is at hand. */
+export async function upgradeReceipts(
+  dir: string,
+  options: ProveOptions,
+  onProgress: Progress,
+): Promise<ReceiptReport> {
+  const trust = trustOf(options)
+  const engine = engineOf(options.engine ?? 'noble')
+  const stored = await readAnchors(options.anchors)
+  const findings = new Findings()
+  const receipts = await readReceipts(dir)
+  const kept = receipts.map(
+    (receipt): KeptReceipt => ({ receipt, proof: readProof(proofPath(dir, receipt)) }),
+  )
+  const judging = { trust, definitions: tableDefinitions, anchors: stored, engine }
+  const { proved, unproved } = sortReceipts(kept, judging, findings)
+  const hasTrail =
+    options.file !== undefined || options.defaultsFile !== undefined || options.socket !== undefined
+  let upgraded = 0
+  if (!hasTrail) reportUnproved(unproved, Date.now(), findings)
+  else if (unproved.length > 0) {
+    const sought = new Map(
+      unproved.map(receipt => [Buffer.from(receipt.payload).toString('latin1'), receipt]),
+    )
+    const ids = new Set(unproved.map(({ event }) => `"id":"${event.id}"`))
+    const wants = ({ payload }: TrailEvent) =>
+      ids.has(Buffer.from(payload.subarray(7, 50)).toString('latin1')) &&
+      sought.has(Buffer.from(payload).toString('latin1'))
+    const anchors = goodAnchors(stored, trust, options.engine)
+    await withSource(options, async source => {
+      const made = await proveEvents(source, coveringAnchor(source, anchors), wants, { engine, onProgress })
+      for (const { payload, proof, seq } of made) {
+        const key = Buffer.from(payload).toString('latin1')
+        const receipt = sought.get(key)
+        if (!receipt) continue
+        sought.delete(key)
+        if (proof) {
+          checkProof(proof, payload, judging)
+          writeFileAtomic(proofPath(dir, receipt), formatTlogProof(proof), 0o644)
+          upgraded++
+        } else
+          findings.add(
+            'RECEIPT_PENDING',
+            `receipt ${receipt.event.id}`,
+            `event ${seq} is not under an anchor yet`,
+          )
+      }
+      for await (const batch of source.pending?.() ?? [])
+        for (const payload of batch) {
+          const receipt = sought.get(Buffer.from(payload).toString('latin1'))
+          if (!receipt) continue
+          sought.delete(Buffer.from(payload).toString('latin1'))
+          findings.add('RECEIPT_PENDING', `receipt ${receipt.event.id}`, 'not sealed yet')
+        }
+    })
+    for (const { event } of sought.values())
+      if (Date.now() - Date.parse(event.time) < youngMs)
+        findings.add('RECEIPT_PENDING', `receipt ${event.id}`, 'not sealed yet')
+      else
+        findings.add(
+          'RECEIPT_MISSING',
+          `receipt ${event.id}`,
+          `acknowledged at ${event.time}, not in the trail`,
+        )
+  }
+  return {
+    ok: findings.clean,
+    receipts: receipts.length,
+    proved: proved.length + upgraded,
+    upgraded,
+    findings,
+  }
+}
+
+function readProof(path: string): Bytes | undefined {
+  if (!existsSync(path)) return undefined
+  return readRegularFile(path, 'proof', tlogProofMaxBytes)
+}
