@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { ZtError } from '../../lib/core/errors.ts'
 import {
   formatLogHost,
@@ -6,7 +8,14 @@ import {
   formatShipping,
   parseLogHost,
 } from '../../lib/core/host/log_shipping.ts'
-import { anchorService, formatUnit, parseExposure, timers, unitsOf } from '../../lib/core/host/units.ts'
+import {
+  anchorService,
+  exceptionsMarkdown,
+  formatUnit,
+  parseExposure,
+  timers,
+  unitsOf,
+} from '../../lib/core/host/units.ts'
 
 const places = { user: 'anchor', state: '/var/lib/ztmysql/anchor', worm: '/mnt/worm', ships: true }
 const text = formatUnit(anchorService(places))
@@ -63,6 +72,11 @@ describe('the unit of the anchor', () => {
 })
 
 describe('the units', () => {
+  test('have their missing fences on the operations page', () => {
+    const page = readFileSync(resolve(import.meta.dir, '../../docs/operations.md'), 'utf8')
+    expect(page).toContain(`|---|---|---|\n${exceptionsMarkdown()}\n\n`)
+  })
+
   test('anchor each minute, to the second, and make up for what was missed', () => {
     const timer = formatUnit(
       unitsOf(places).find(({ name }) => name === 'ztmysql-anchor.timer') ?? anchorService(places),

@@ -257,6 +257,18 @@ export const metricsTimer: Unit = {
   install: list({ WantedBy: 'timers.target' }),
 }
 
+/** Every fence that is missing and why, as the rows of a table in docs/operations.md. */
+export function exceptionsMarkdown(): string {
+  const rows = (what: string, exceptions: Exception[]) =>
+    exceptions.map(({ directive, reason }) => `| ${what} | \`${directive}\` | ${reason} |`)
+  return [
+    ...rows('the anchor', anchorExceptions),
+    ...rows('the anchor, its store a folder', [local]),
+    ...rows('the anchor, its store in the network', [remote]),
+    ...rows('drift and metrics', watchExceptions),
+  ].join('\n')
+}
+
 /** All units, in the order in which they are written. */
 export const unitsOf = (places: AnchorPlaces): Unit[] => [
   anchorService(places),
