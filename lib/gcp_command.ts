@@ -1,7 +1,7 @@
 /** What the commands of outside_gcp_setup do, between their options and Google Cloud. */
-import { green, print, say } from './cli.ts'
+import { green, interactive, print, red, say } from './cli.ts'
 import { ZtError } from './core/errors.ts'
-import { type GcpSettings, keyName } from './core/gcp/settings.ts'
+import { anchorPrefix, type GcpSettings, keyName } from './core/gcp/settings.ts'
 import { type Aim, applySetup, type GcpSetup, planSetup } from './edge/gcp/setup.ts'
 import { asking, printPlan } from './plan_report.ts'
 
@@ -103,3 +103,59 @@ export const addTenants = (labels: string[], flags: GcpFlags): Promise<void> =>
 
 export const retireTenant = (label: string, flags: GcpFlags): Promise<void> =>
   act(settingsFrom(flags, []), { kind: 'retire', tenant: label }, flags)
+
+export interface VerifyFlags extends GcpFlags {
+  hsmRoots?: string
+  out?: string
+}
+
+export async function runVerify(flags: VerifyFlags): Promise<void> {
+  const { verifyGcp } = await import('./edge/gcp/verify.ts')
+  const kept = await verifyGcp(settingsFrom(flags), {
+    ...(flags.hsmRoots === undefined ? {} : { hsmRoots: flags.hsmRoots }),
+    ...(flags.out === undefined ? {} : { out: flags.out }),
+  })
+  if (flags.json) print(JSON.stringify({ promises: kept }))
+  else
+    for (const { id, promise, holds, detail } of kept)
+      print(`${holds ? green('kept  ') : red('BROKEN')} ${id.padEnd(19)} ${promise}: ${detail}`)
+  const broken = kept.filter(({ holds }) => !holds).length
+  say(
+    broken === 0 ? `all ${kept.length} promises are kept` : `${broken} of ${kept.length} promises are broken`,
+  )
+  process.exitCode = broken === 0 ? 0 : 1
+}
+
+export interface FetchFlags {
+  bucket?: string
+  from?: string
+  out: string
+  all?: boolean
+  json?: boolean
+}
+
+export async function runFetch(flags: FetchFlags): Promise<void> {
+  const { fetchAnchors } = await import('./edge/gcp/fetch_anchors.ts')
+  const from = flags.from ?? `gs://${need(flags.bucket, '--bucket NAME', 'BUCKET')}/${anchorPrefix}`
+  const { usesStandIn } = await import('./edge/gcs.ts')
+  if (usesStandIn()) say('STORAGE_EMULATOR_HOST is set: these objects are not from Google')
+  const counted = counter('fetching anchors')
+  const result = await fetchAnchors({
+    from,
+    out: flags.out,
+    ...(flags.all === undefined ? {} : { all: flags.all }),
+    onObject: counted,
+  })
+  if (flags.json) return print(JSON.stringify(result))
+  print(`${result.fetched} fetched, ${result.known} were here; newest ${result.newest ?? 'none'}`)
+  if (result.others > 0) say(`${result.others} objects there are no anchors`)
+  if (result.newest !== null && result.retainedUntil === null)
+    say('no retention holds every object: somebody can delete them')
+}
+
+/** A line that counts up on a terminal. */
+const counter =
+  (label: string) =>
+  (_: string, count: number): void => {
+    if (interactive() && count % 100 === 0) say(`${label}: ${count}`)
+  }

@@ -4,7 +4,7 @@
  */
 import { type Command, command, Option, runMain, wholeNumber } from '../lib/cli.ts'
 import { gcpDefaults } from '../lib/core/gcp/settings.ts'
-import type { GcpFlags } from '../lib/gcp_command.ts'
+import type { FetchFlags, GcpFlags, VerifyFlags } from '../lib/gcp_command.ts'
 
 const load = () => import('../lib/gcp_command.ts')
 const several = (value: string, before: string[] = []): string[] => [...before, value]
@@ -70,6 +70,21 @@ function main(): Command {
   changes(tenant.command('retire <label>'))
     .description('let nobody use its key, which stays')
     .action(async (label: string, flags: GcpFlags) => (await load()).retireTenant(label, flags))
+  common(root.command('verify'))
+    .description('read everything again and say of each promise whether it holds; exit 1 where one does not')
+    .option('--tenant <label>', 'a tenant that must have a key (repeat)', several)
+    .option('--hsm-roots <dir>', "root certificates of the HSM's manufacturer and of Google")
+    .option('--out <dir>', 'keep the evidence there, for the proof bundle')
+    .action(async (flags: VerifyFlags) => (await load()).runVerify(flags))
+  root
+    .command('fetch-anchors')
+    .description("an auditor's own copy of the anchors, with Google's times; goes on where it stopped")
+    .addOption(new Option('--bucket <name>', 'bucket of the anchors').env('BUCKET'))
+    .option('--from <uri>', 'gs://BUCKET/PREFIX/ (default: anchors/ of the bucket)')
+    .requiredOption('--out <dir>', 'folder of the copy')
+    .option('--all', 'compare every object with the copy, not only those after the newest')
+    .option('--json', 'print JSON')
+    .action(async (flags: FetchFlags) => (await load()).runFetch(flags))
   return root
 }
 

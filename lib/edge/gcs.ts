@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { type Bytes, toBase64 } from '../core/bytes.ts'
 import { crc32c } from '../core/crc32c.ts'
 import { reason, ZtError } from '../core/errors.ts'
+import { accessTokens } from './google_auth.ts'
 import { readToken } from './kms_config.ts'
 
 const google = 'https://storage.googleapis.com'
@@ -63,30 +64,7 @@ function standIn(host: string, env: NodeJS.ProcessEnv): Endpoint {
   return { base: url.origin, token: async () => (file === undefined ? 'none' : readToken(file)) }
 }
 
-/** Google's own, with the credentials of the metadata server or of GOOGLE_APPLICATION_CREDENTIALS. */
-async function real(): Promise<Endpoint> {
-  const { GoogleAuth } = await import('google-auth-library')
-  const auth = new GoogleAuth({ scopes: [scope] })
-  return {
-    base: google,
-    token: async () => {
-      try {
-        const token = await auth.getAccessToken()
-        if (token) return token
-      } catch (cause) {
-        throw noCredentials(cause)
-      }
-      throw noCredentials(undefined)
-    },
-  }
-}
-
-// The reason is left out: a JSON parser's message repeats a piece of the file, which holds a private key.
-const noCredentials = (cause: unknown): ZtError =>
-  new ZtError('DENIED', 'Cloud Storage: no usable credentials', {
-    hint: 'run it on a machine of Google with a service account, or set GOOGLE_APPLICATION_CREDENTIALS to its key file',
-    cause,
-  })
+const real = async (): Promise<Endpoint> => ({ base: google, token: await accessTokens(scope) })
 
 /** Whether the environment selects a stand-in, which every use says. */
 export const usesStandIn = (env: NodeJS.ProcessEnv = process.env): boolean =>

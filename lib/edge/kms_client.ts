@@ -1,6 +1,7 @@
 /** The real client, wired for Google or for the emulator. Loads its library (tens of megabytes) only when called. */
 import type { KeyManagementServiceClient } from '@google-cloud/kms'
 import { reason, ZtError } from '../core/errors.ts'
+import { passThroughClient } from './google_auth.ts'
 import { kmsError } from './kms_call.ts'
 import type { KmsConfig } from './kms_config.ts'
 
@@ -18,16 +19,13 @@ export async function makeClient(config: KmsConfig): Promise<KeyManagementServic
     'grpc.max_receive_message_length': 1 << 20,
   }
   if (config.provider === 'gcp-kms') return new KeyManagementServiceClient(base)
-  const [{ credentials }, { PassThroughClient }] = await Promise.all([
-    import('@grpc/grpc-js'),
-    import('google-auth-library'),
-  ])
+  const [{ credentials }, authClient] = await Promise.all([import('@grpc/grpc-js'), passThroughClient()])
   return new KeyManagementServiceClient({
     ...base,
     apiEndpoint: config.host,
     port: config.port,
     sslCreds: credentials.createInsecure(),
-    authClient: new PassThroughClient(), // without it a metadata server is looked for
+    authClient,
     'grpc.enable_http_proxy': 0, // https_proxy must not carry a loopback call elsewhere
   })
 }

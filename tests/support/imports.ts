@@ -17,7 +17,7 @@ const wrappers: Record<string, RegExp> = {
   zx: /^lib\/edge\/shell\.ts$/,
   mysql2: /^lib\/edge\/mysqld?(_[a-z]+)?\.ts$/,
   '@google-cloud/kms': /^lib\/edge\/kms(_[a-z]+)?(\/[a-z_]+)?\.ts$/,
-  'google-auth-library': /^lib\/edge\/kms(_[a-z]+)?\.ts$/,
+  'google-auth-library': /^lib\/edge\/google_auth\.ts$/,
   '@grpc/grpc-js': /^lib\/edge\/kms(_[a-z]+)?(\/[a-z_]+)?\.ts$/,
   '@grpc/proto-loader': /^lib\/edge\/kms_emulator\/[a-z_]+\.ts$/,
   'bun:ffi': /^lib\/edge\/(lock|syslog|host\/exchange)\.ts$/,

@@ -26,7 +26,7 @@ export interface GcpSetup {
 }
 
 /** Tenants that have a key here belong to the set-up, whether this call names them or not. */
-function withKnownTenants(settings: GcpSettings, { keys }: Observed): GcpSettings {
+export function withKnownTenants(settings: GcpSettings, { keys }: Observed): GcpSettings {
   const known = keys.flatMap(({ name, labels }) => {
     const tenant = labels['ztmysql-tenant']
     return tenant !== undefined && name === keyName(settings, tenant) ? [tenant] : []
