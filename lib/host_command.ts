@@ -5,6 +5,7 @@ import { ZtError } from './core/errors.ts'
 import { formatCidr, parseCidr } from './core/host/cidr.ts'
 import { parseMysqlSource } from './core/host/packages.ts'
 import { isClean, pendingSteps, planJson } from './core/plan.ts'
+import { exposureOf } from './edge/host/anchor_unit.ts'
 import { installHost, planHost } from './edge/host/plan.ts'
 import { refuseUnfitProcess } from './edge/host/preflight.ts'
 import { rollbackHost, staysBehind } from './edge/host/rollback.ts'
@@ -112,6 +113,11 @@ export async function applyHost(flags: Flags): Promise<void> {
   if (done.length === 0) print('nothing to do')
   else print(`applied: ${done.join(', ')}`)
   if (archiveRemoved) say('the archive was removed: it held the key of the server')
+  const exposure = await exposureOf('ztmysql-anchor.service')
+  if (exposure !== null)
+    say(
+      `the unit of the anchor: exposure ${exposure.score.toFixed(1)} of 10, ${exposure.verdict} (systemd-analyze security)`,
+    )
   say(`took ${((performance.now() - began) / 1000).toFixed(1)} s`)
 }
 
