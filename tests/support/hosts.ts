@@ -209,6 +209,12 @@ export class TestHost {
   }
 }
 
+/** Waits for a condition, two minutes at most: a busy machine is slow, a hung one is a failure. */
+export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  for (const end = Date.now() + 120_000; !(await holds()); await Bun.sleep(100))
+    if (Date.now() > end) throw new Error(`waited two minutes in vain: ${what}`)
+}
+
 /** Boots a host and waits until it is up. An earlier host of that name must be stopped; its disk goes. */
 export async function bootHost(wanted: Wanted): Promise<TestHost> {
   const { layers } = typeof wanted.base === 'string' ? await baseLayers(wanted.base, bootHost) : wanted.base
