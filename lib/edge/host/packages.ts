@@ -14,6 +14,7 @@ import {
   refuseOldCandidate,
   wantedPackages,
 } from '../../core/host/packages.ts'
+import { oracleStep, refuseWithoutOracle } from './oracle.ts'
 import type { Setup } from './setup.ts'
 import type { Layer } from './steps.ts'
 import { ask, must } from './system.ts'
@@ -44,7 +45,8 @@ export async function installedPackages(): Promise<InstalledPackages> {
 }
 
 /** What would be installed, or why it cannot be; nothing is changed. @throws REFUSED */
-export async function refuseUnfitPackages({ distribution, wanted }: Setup): Promise<void> {
+export async function refuseUnfitPackages(setup: Setup): Promise<void> {
+  const { distribution, wanted } = setup
   const { all, mysql } = await installedPackages()
   const other = otherServerPackages.find(name => all.has(name))
   if (other !== undefined)
@@ -63,6 +65,7 @@ export async function refuseUnfitPackages({ distribution, wanted }: Setup): Prom
       hint: 'install MySQL 8.4 or newer, or give another --mysql-source',
     })
   if (source.kind === 'folder') debsIn(source.path)
+  if (source.kind === 'oracle') refuseWithoutOracle(setup)
   if (source.kind === 'distro') refuseOldCandidate(distribution, await candidateOf('mysql-server'))
 }
 
@@ -122,7 +125,8 @@ async function aptInstall(names: string[]): Promise<void> {
   }
 }
 
-export async function packagesLayer({ wanted, journal }: Setup): Promise<Layer> {
+export async function packagesLayer(setup: Setup): Promise<Layer> {
+  const { wanted, journal } = setup
   const source = parseMysqlSource(wanted.mysqlSource)
   const missing = missingPackages(await installedPackages(), source, wanted.logHost)
   const step = {
@@ -142,7 +146,8 @@ export async function packagesLayer({ wanted, journal }: Setup): Promise<Layer> 
       ])
     },
   }
-  return { steps: [step], findings: [] }
+  const adds = source.kind === 'oracle' && missing.some(isServer)
+  return { steps: [...(adds ? [oracleStep(setup)] : []), step], findings: [] }
 }
 
 const isServer = (name: string): boolean => mysqlServerPackages.some(each => each === name)
