@@ -25,6 +25,7 @@ describe('the operations page', () => {
       'metrics',
       'orders',
       'plan',
+      'rollback',
       'status',
       'watch',
     ])
