@@ -140,7 +140,8 @@ export function anchorService({ user, state, worm, ships }: AnchorPlaces): Unit 
     name: 'ztmysql-anchor.service',
     description: 'Anchor of the audit trail',
     unit: list({
-      Documentation: 'man:systemd.exec(5)',
+      // who starts it by hand some times in a row must not keep the timer from it
+      StartLimitIntervalSec: '0',
       After: `mysql.service systemd-journald.socket${folder === null ? ' network-online.target' : ''}`,
     }),
     exceptions: [...anchorExceptions, folder === null ? remote : local],
