@@ -4,6 +4,7 @@
  */
 
 import { announceCommand } from '../lib/announce_command.ts'
+import { backupCommands } from '../lib/backup_command.ts'
 import { type Command, command, Option, runMain } from '../lib/cli.ts'
 import { hostCommands, logHostOptions } from '../lib/doctor_command.ts'
 import type { Flags } from '../lib/install_command.ts'
@@ -88,6 +89,7 @@ function main(): Command {
     .action(async (files: string[], flags: Flags) => (await load()).runOrders(files, flags))
   reloadTlsCommand(root, places)
   announceCommand(root, places)
+  backupCommands(root, places)
   hostCommands(root)
   places(root.command('config'))
     .description('print the option file of mysqld')
