@@ -1,9 +1,16 @@
 /** A folder of anchors, as a verifier reads it, from the files in which a log host keeps what it received. */
-import { mkdirSync, utimesSync } from 'node:fs'
-import { join } from 'node:path'
-import { type LogFault, logLineMaxChars, ReceivedAnchors } from '../core/audit/anchor_log.ts'
+import { randomBytes } from 'node:crypto'
+import { lstatSync, mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import {
+  type LogFault,
+  logLineMaxChars,
+  type ReceivedAnchor,
+  ReceivedAnchors,
+} from '../core/audit/anchor_log.ts'
 import { ZtError } from '../core/errors.ts'
-import { createExclusive, fileError } from './files.ts'
+import { onExit } from './cleanup.ts'
+import { fileError } from './files.ts'
 import { lines } from './trail.ts'
 
 export interface FromLog {
@@ -23,38 +30,61 @@ export interface FromLog {
  * @throws NOT_FOUND where there is no anchor in them; CONFLICT where `out` exists
  */
 export async function anchorsFromLog(files: readonly string[], out: string): Promise<FromLog> {
-  const received = new ReceivedAnchors()
+  refuseExisting(out)
+  const temp = join(dirname(out), `.zt-${randomBytes(9).toString('hex')}.tmp`)
+  const clean = () => rmSync(temp, { recursive: true, force: true })
+  const forget = onExit(clean)
+  try {
+    mkdirSync(temp, { mode: 0o755 })
+    const made = await write(files, temp)
+    renameSync(temp, out)
+    return made
+  } catch (thrown) {
+    throw fileError(thrown, out, 'folder of anchors')
+  } finally {
+    forget()
+    clean()
+  }
+}
+
+/** A rename would take an empty folder's place. */
+function refuseExisting(out: string): void {
+  if (lstatSync(out, { throwIfNoEntry: false }) !== undefined)
+    throw fileError({ code: 'EEXIST' }, out, 'folder of anchors')
+}
+
+async function write(files: readonly string[], dir: string): Promise<FromLog> {
+  const seen = new Map<number, string>()
   const faults: FromLog['faults'] = []
+  let again = 0
   for (const file of files) {
-    const each = new ReceivedAnchors(received.anchors)
+    const received = new ReceivedAnchors(seen)
     try {
-      for await (const line of lines(file, logLineMaxChars)) each.add(line.replace(/\n$/, ''))
+      for await (const line of lines(file, logLineMaxChars)) {
+        const anchor = received.add(line.replace(/\n$/, ''))
+        if (anchor !== undefined) put(dir, anchor)
+      }
     } catch (thrown) {
       throw fileError(thrown, file, 'received lines')
     }
-    received.again += each.again
-    faults.push(...each.faults.map(fault => ({ ...fault, file })))
+    again += received.again
+    faults.push(...received.faults.map(fault => ({ ...fault, file })))
   }
-  const numbers = [...received.anchors.keys()].sort((a, b) => a - b)
-  const [first] = numbers
-  const last = numbers.at(-1)
-  if (first === undefined || last === undefined)
+  if (seen.size === 0)
     throw new ZtError('NOT_FOUND', `no anchor in ${files.join(', ')}`, {
       hint: 'name the file in which the log host keeps what the database host sends',
     })
-  makeNew(out)
-  for (const { name, bytes, receivedAt } of received.anchors.values()) {
-    const path = join(out, name)
-    createExclusive(path, bytes, 0o444)
-    utimesSync(path, receivedAt / 1000, receivedAt / 1000)
+  let first = Number.POSITIVE_INFINITY
+  let last = 0
+  for (const number of seen.keys()) {
+    first = Math.min(first, number)
+    last = Math.max(last, number)
   }
-  return { anchors: numbers.length, first, last, again: received.again, faults }
+  return { anchors: seen.size, first, last, again, faults }
 }
 
-function makeNew(dir: string): void {
-  try {
-    mkdirSync(dir, { mode: 0o755 })
-  } catch (thrown) {
-    throw fileError(thrown, dir, 'folder of anchors')
-  }
+function put(dir: string, { name, bytes, receivedAt }: ReceivedAnchor): void {
+  const path = join(dir, name)
+  writeFileSync(path, bytes, { mode: 0o444, flag: 'wx' })
+  utimesSync(path, receivedAt / 1000, receivedAt / 1000)
 }

@@ -93,31 +93,42 @@ export interface LogFault {
  * same anchor with its first time of receipt; another object of the same number is a fault.
  */
 export class ReceivedAnchors {
-  readonly anchors: Map<number, ReceivedAnchor>
+  /** SHA-256 by number: the objects of years are too many to hold. */
+  readonly seen: Map<number, string>
   readonly faults: LogFault[] = []
   again = 0
   #line = 0
 
-  /** @param anchors those of the files before */
-  constructor(anchors: Map<number, ReceivedAnchor> = new Map()) {
-    this.anchors = anchors
+  /** @param seen those of the files before */
+  constructor(seen: Map<number, string> = new Map()) {
+    this.seen = seen
   }
 
-  add(line: string): void {
+  /** The anchor of a line that brings one for the first time. */
+  add(line: string): ReceivedAnchor | undefined {
     this.#line += 1
     try {
-      const received = parseReceivedLine(line)
-      if (received === undefined) return
-      const before = this.anchors.get(received.number)
-      if (before === undefined) this.anchors.set(received.number, received)
-      else if (before.sha256 === received.sha256) this.again += 1
-      else
-        throw new ZtError(
-          'BAD_FORMAT',
-          `anchor ${received.number}: another object than the one received before (${before.sha256.slice(0, 16)}…, now ${received.sha256.slice(0, 16)}…)`,
-        )
+      return this.#first(parseReceivedLine(line))
     } catch (thrown) {
       this.faults.push({ line: this.#line, detail: reason(thrown) })
+      return undefined
     }
+  }
+
+  #first(received: ReceivedAnchor | undefined): ReceivedAnchor | undefined {
+    if (received === undefined) return undefined
+    const { number, sha256 } = received
+    const before = this.seen.get(number)
+    if (before === undefined) {
+      this.seen.set(number, sha256)
+      return received
+    }
+    if (before !== sha256)
+      throw new ZtError(
+        'BAD_FORMAT',
+        `anchor ${number}: another object than the one received before (${before.slice(0, 16)}…, now ${sha256.slice(0, 16)}…)`,
+      )
+    this.again += 1
+    return undefined
   }
 }
