@@ -1,5 +1,5 @@
 #!/usr/bin/env bun
-/** Runs single layers on a booted host: `layers_entry plan|apply LAYER RECORD`; `layers_entry facts`: what the probes see. */
+/** Runs single layers on a booted host: `layers_entry plan|apply LAYER RECORD`; `layers_entry facts [PROBE]`: what the probes see. */
 import { command, print, runMain } from '../../lib/cli.ts'
 import { formatHostRecord, type HostRecord, hostRecordPath } from '../../lib/core/host/record.ts'
 import { applyPlan, type Plan, planJson } from '../../lib/core/plan.ts'
@@ -29,9 +29,10 @@ async function planLayer(name: string, wanted: HostRecord): Promise<Plan> {
   return { ...(await layer({ distribution, wanted, journal: new Journal() })), restart: [] }
 }
 
-async function facts(): Promise<Record<string, unknown>> {
+async function facts(only: string): Promise<Record<string, unknown>> {
   const seen: Record<string, unknown> = {}
-  for (const { id, run } of machineProbes) seen[id] = await run({} as ProbeContext) // they ask the machine alone
+  for (const { id, run } of machineProbes)
+    if (only === '' || id === only) seen[id] = await run({} as ProbeContext) // they ask the machine alone
   return seen
 }
 
@@ -41,7 +42,7 @@ export function main() {
     .argument('[layer]')
     .argument('[record]')
     .action(async (verb: string, name = '', json = '') => {
-      if (verb === 'facts') return print(JSON.stringify(await facts()))
+      if (verb === 'facts') return print(JSON.stringify(await facts(name)))
       const wanted = JSON.parse(json) as HostRecord
       const plan = await planLayer(name, wanted)
       print(JSON.stringify(planJson(plan)))

@@ -31,7 +31,10 @@ const journalmatch = [
   '_COMM=sshd-session _UID=0',
 ].join(' + ')
 
-/** An action of nftables works beside UFW: its table is asked first, for IPv4 and IPv6, open connections included. */
+/**
+ * An action of nftables works beside UFW: its table is asked first, for IPv4 and IPv6, open connections included. They
+ * are reset: an unreachable port, fail2ban's default, leaves an open session waiting for ever.
+ */
 const common = (jail: JailName): string[] => [
   'enabled = true',
   `maxretry = ${jailSettings.maxretry[jail]}`,
@@ -41,7 +44,7 @@ const common = (jail: JailName): string[] => [
   `bantime.maxtime = ${jailSettings.maxBantimeSeconds}`,
   `ignoreip = ${jailSettings.ignoreip.join(' ')}`,
   'usedns = no',
-  'banaction = nftables[type=multiport]',
+  'banaction = nftables[type=multiport, blocktype="reject with tcp reset"]',
 ]
 
 const portsOf = (ports: number[]): string => (ports.length === 0 ? '22' : ports.join(','))

@@ -1,6 +1,6 @@
 /** UFW: nothing comes in but SSH, and MySQL from the networks that it is open to. Observed in the kernel, not by UFW's word. */
 import { existsSync, lstatSync, readFileSync } from 'node:fs'
-import { ZtError } from '../../core/errors.ts'
+import { reason, ZtError } from '../../core/errors.ts'
 import { formatCidr } from '../../core/host/cidr.ts'
 import {
   type FirewallFacts,
@@ -11,6 +11,7 @@ import {
   settingOf,
   ufwDefaults,
 } from '../../core/host/firewall.ts'
+import { readKernel } from '../../core/host/firewall_kernel.ts'
 import { letsIn } from '../../core/host/firewall_rules.ts'
 import { firewallChanges, firewallFindings } from '../../core/host/firewall_state.ts'
 import { withBlock, withValue } from '../../core/host/firewall_text.ts'
@@ -19,7 +20,7 @@ import { fileChange, type OwnedFile, putFile, snapshotFiles } from '../owned_fil
 import { $ } from '../shell.ts'
 import { sshConnection, sshPorts } from './firewall_ssh.ts'
 import type { Host, Layer } from './steps.ts'
-import { must, unitState } from './system.ts'
+import { ask, must, unitState } from './system.ts'
 
 const paths = {
   conf: '/etc/ufw/ufw.conf',
@@ -111,18 +112,43 @@ async function firewallStep({ journal, wanted }: Host): Promise<Step> {
         await seeThatItHolds(wanted)
       } catch (thrown) {
         restore()
-        await (settingOf(facts.conf, 'ENABLED') === 'yes'
-          ? must('ufw', 'reload')
-          : must('ufw', '--force', 'disable'))
+        await loadOld(facts, thrown)
+        restore() // where the load fails, UFW writes that it is disabled
         throw thrown
       }
     },
   }
 }
 
+/** Loads what was there before. @throws IO with both reasons where UFW does not take that either */
+async function loadOld({ conf }: FirewallFacts, thrown: unknown): Promise<void> {
+  const verb = settingOf(conf, 'ENABLED') === 'yes' ? ['reload'] : ['--force', 'disable']
+  const { exitCode, stdout, stderr } = await ask('ufw', ...verb)
+  if (exitCode === 0) return
+  throw new ZtError('IO', `${reason(thrown)}; and with the old files back: ${stdout}${stderr}`.trim(), {
+    hint: 'the firewall may be open now: see ufw status, and the files in /etc/ufw that it complains about',
+    cause: thrown,
+  })
+}
+
+/**
+ * Has the kernel read every file of rules without taking it up: `ufw reload` first opens everything, and stops there at a
+ * file that is no good, whoever wrote it. Only where UFW is active are the chains there that the files speak of.
+ */
+async function refuseBadFiles(): Promise<void> {
+  for (const [tool, suffix] of [
+    ['iptables-restore', ''],
+    ['ip6tables-restore', '6'],
+  ] as const)
+    for (const name of ['before', 'after', 'user'])
+      await must(tool, '-n', '--test', `/etc/ufw/${name}${suffix}.rules`)
+}
+
 async function bring(facts: FirewallFacts, wanted: FirewallWanted, files: OwnedFile[]): Promise<void> {
   const active = settingOf(facts.conf, 'ENABLED') === 'yes'
   const { add, remove } = planRules(facts, wanted)
+  const hasChains = active && readKernel(facts.kernel, 4).hasUfw && readKernel(facts.kernel6 ?? '', 6).hasUfw
+  if (hasChains) await refuseBadFiles()
   if (settingOf(facts.defaults, 'IPV6') !== 'yes') {
     // UFW takes no rule for IPv6 before, neither in its files nor in the kernel
     putFile(ownedText(paths.defaults, withValue(facts.defaults, 'IPV6', 'yes'), 0o644))
@@ -134,6 +160,7 @@ async function bring(facts: FirewallFacts, wanted: FirewallWanted, files: OwnedF
   }
   for (const { command } of remove) await must('ufw', '--force', 'delete', ...command)
   for (const file of files.filter(each => fileChange(each).length > 0)) putFile(file)
+  if (hasChains) await refuseBadFiles()
   await must('systemctl', 'enable', 'ufw.service')
   await (active ? must('ufw', 'reload') : must('ufw', '--force', 'enable'))
 }
