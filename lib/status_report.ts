@@ -1,6 +1,7 @@
 /** What `vm_oneclick status` says, as lines of a label and a text. */
 import { green, print, yellow } from './cli.ts'
 import { trailLines } from './core/anchor_text.ts'
+import { restoredText } from './core/host/restore.ts'
 import { driftLines, type Plan } from './core/plan.ts'
 import type { Status } from './edge/database.ts'
 import type { HostStatus } from './edge/host/status.ts'
@@ -14,7 +15,9 @@ export const databaseLines = (status: Omit<Status, 'plan' | 'places'>): Line[] =
     'certificate',
     `until ${status.serverNotAfter ?? 'unknown'}; CRL until ${status.crlNextUpdate ?? 'unknown'}`,
   ],
+  ...status.warnings.map(({ item, detail }): Line => ['warning', yellow(`${item}: ${detail}`)]),
   ...(status.anchors === null ? [] : trailLines(status.anchors, Date.now())),
+  ...(status.anchors?.restored ? [['restored', yellow(restoredText(status.anchors.restored))] as Line] : []),
 ]
 
 export function hostLines({ host, keyring, units, exposure }: Omit<HostStatus, 'database'>): Line[] {

@@ -3,7 +3,8 @@ import { existsSync, unlinkSync } from 'node:fs'
 import { definitions } from '../../sql/index.ts'
 import { toHex } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
-import { applyPlan, type Plan, type Progress, pendingSteps } from '../core/plan.ts'
+import { expiryWarnings } from '../core/host/expiry.ts'
+import { applyPlan, type Finding, type Plan, type Progress, pendingSteps } from '../core/plan.ts'
 import { readSignedOrder } from '../core/server_archive.ts'
 import type { Value } from '../core/tables.ts'
 import { type AnchorStatus, anchorStatusOf } from './anchor_database.ts'
@@ -71,6 +72,8 @@ export interface Status extends Installation {
   trail: Record<string, string | number | bigint | null> | null
   /** The same, read strictly. */
   anchors: AnchorStatus | null
+  /** What is about to expire. */
+  warnings: Finding[]
 }
 
 const plain = (value: Value): string | number | bigint | null =>
@@ -93,6 +96,7 @@ export const statusOfDatabase = (options: InstallOptions): Promise<Status> =>
           ? null
           : Object.fromEntries(Object.entries(row).map(([name, v]) => [name, plain(v)])),
       anchors: row === undefined ? null : anchorStatusOf(row),
+      warnings: target.record === null ? [] : expiryWarnings(target.record, Date.now()),
     }
   })
 

@@ -98,3 +98,17 @@ export function restoreEvent(
     data: { number: plan.number, sha256: plan.sha256, size: plan.size, from: size, head, backup },
   }
 }
+
+/** For a status: the log that this one was, and what it lost. */
+export function restoredText(restored: {
+  number: number
+  anchoredSize: number
+  restoredSize: number
+}): string {
+  const { number, anchoredSize, restoredSize } = restored
+  const lost =
+    anchoredSize > restoredSize
+      ? `; events ${restoredSize} to ${anchoredSize - 1}, which were anchored, are lost`
+      : ', and nothing that was anchored is lost'
+  return `from a backup of ${restoredSize} events, when anchor ${number} was the newest${lost}`
+}
