@@ -1,20 +1,31 @@
 /** Reads a bundle into memory: nothing of it ever reaches the disk. */
+import { statSync } from 'node:fs'
+import type { Bytes } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
-import { type BundleFiles, isBundleName } from '../core/proof/bundle.ts'
+import { type BundleFiles, bundleGate } from '../core/proof/bundle.ts'
 import { unpackArchive } from './archive.ts'
 import { readRegularFile } from './files.ts'
 
 // whoever made the bundle chose its size: these bound what a hostile one can take
-const packedMaxBytes = 64 << 20
-const unpackedMaxBytes = 192 << 20
-/** Observations, a hundred anchors, and room for releases to come. */
-const mostEntries = 2000
+const packedMaxBytes = 32 << 20
+const unpackedMaxBytes = 64 << 20
+
+/** Evidence is to be handed on. */
+export const bundleMode = 0o644
+
+/** @throws VERIFY_FAILED where it is larger than any bundle */
+function readPacked(path: string): Bytes {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  if (size > packedMaxBytes)
+    throw new ZtError('VERIFY_FAILED', `${path}: ${size} bytes, a bundle has at most ${packedMaxBytes}`, {
+      hint: 'a longer trail is checked by chain_verify, which streams',
+    })
+  return readRegularFile(path, 'bundle', packedMaxBytes)
+}
 
 export async function readBundleFile(path: string): Promise<BundleFiles> {
-  const packed = readRegularFile(path, 'bundle', packedMaxBytes)
-  let entries = 0
-  const wanted = (name: string): boolean => isBundleName(name) && ++entries <= mostEntries
-  return asVerdict(() => unpackArchive(packed, path, unpackedMaxBytes, wanted))
+  const packed = readPacked(path)
+  return asVerdict(() => unpackArchive(packed, path, unpackedMaxBytes, bundleGate(), bundleMode))
 }
 
 /** Runs `act`; whatever is wrong with a bundle is a failed verification: a broken proof is no proof. */

@@ -13,6 +13,7 @@ import { formatManifest } from '../core/proof/bundle.ts'
 import { formatObservation, observationName } from '../core/proof/observation.ts'
 import { formatTime } from '../core/time.ts'
 import { packArchive } from './archive.ts'
+import { bundleMode } from './bundle_file.ts'
 import { openOutput } from './files.ts'
 import { type Connection, openMysql } from './mysql.ts'
 import { accessProbes } from './probe/access.ts'
@@ -122,7 +123,7 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
     files.set('closing.ndjson', utf8(await closingLines(trail, origin, size, closed)))
     step('closing anchor')
 
-    bundle.write(await packArchive(files, 0o644))
+    bundle.write(await packArchive(files, bundleMode))
     bundle.commit()
     step('bundle')
     return { out: options.out, digest, nonce, observations: probes.length, errors }

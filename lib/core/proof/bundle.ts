@@ -1,6 +1,7 @@
 /** The evidence bundle (SPEC §7.2): its manifest, its files, and the trail in it. */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { z } from 'zod'
+import { anchorMaxBytes } from '../audit/anchor.ts'
 import { exportSource } from '../audit/export.ts'
 import type { TrailSource } from '../audit/source.ts'
 import { type Bytes, fromUtf8, toHex } from '../bytes.ts'
@@ -11,9 +12,17 @@ import { parsePem } from '../pem.ts'
 import type { TableDefinition } from '../tables.ts'
 import { isTime } from '../time.ts'
 import { type CertificateInfo, readCertificate } from '../x509.ts'
-import { type Observation, parseObservation } from './observation.ts'
+import { type Observation, observationMaxBytes, parseObservation } from './observation.ts'
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/)
+
+/** Observations, a hundred anchors, and room for releases to come. */
+const mostFiles = 2000
+/** Two thousand files with the longest names. */
+const manifestMaxBytes = 1 << 20
+
+/** All together; as values in memory they take many times that. */
+const observationsMaxBytes = 4 << 20
 
 const manifestSchema = z.strictObject({
   v: z.literal(1),
@@ -27,7 +36,7 @@ const manifestSchema = z.strictObject({
   created: z.string().refine(isTime),
   files: z
     .array(z.strictObject({ path: z.string().max(200), size: z.int().nonnegative(), sha256: hash }))
-    .max(100_000),
+    .max(mostFiles),
 })
 
 export type Manifest = z.infer<typeof manifestSchema>
@@ -41,6 +50,32 @@ const allowed =
 
 /** True for a name that a bundle may have. The archive reader asks before it unpacks anything. */
 export const isBundleName = (name: string): boolean => allowed.test(name)
+
+/** By folder or name; the trail may take what the archive may. */
+const mostBytes: Record<string, number> = {
+  'manifest.json': manifestMaxBytes,
+  'closing.ndjson': 8 << 20,
+  'schema.json': 4 << 20,
+  'sbom.cdx.json': 4 << 20,
+  observations: observationMaxBytes,
+  anchors: anchorMaxBytes,
+  certificates: 1 << 16,
+}
+
+/** Asked about each entry of an archive before its bytes are read: names, sizes and numbers are a stranger's. */
+export function bundleGate(): (name: string, size: number) => boolean {
+  let [entries, observed] = [0, 0]
+  return (name, size) => {
+    const kind = name.split('/')[0] ?? ''
+    if (kind === 'observations') observed += size
+    return (
+      isBundleName(name) &&
+      ++entries <= mostFiles &&
+      size <= (mostBytes[kind] ?? Number.POSITIVE_INFINITY) &&
+      observed <= observationsMaxBytes
+    )
+  }
+}
 
 const broken = (message: string): ZtError =>
   new ZtError('VERIFY_FAILED', `bundle: ${message}`, { hint: 'ask for the bundle again; do not mend it' })
@@ -87,7 +122,10 @@ export async function readBundle(
     return bytes
   }
   const manifestBytes = need('manifest.json')
-  const manifest = parseCanonical(manifestBytes, manifestSchema, 'manifest.json', { newline: true })
+  const manifest = parseCanonical(manifestBytes, manifestSchema, 'manifest.json', {
+    newline: true,
+    maxBytes: manifestMaxBytes,
+  })
   const names = manifest.files.map(file => file.path)
   if (names.some((name, i) => i > 0 && name <= (names[i - 1] ?? '')))
     throw broken('the manifest is not sorted')

@@ -18,7 +18,8 @@ const head = {
   /** What was done, for a person to do again. */
   command: text,
 }
-const seen = z.strictObject({ ...head, result: z.json() })
+// parsed JSON is JSON: to walk through all of it again is work that its writer could ask for
+const seen = z.strictObject({ ...head, result: z.custom<Json>(value => value !== undefined) })
 const failed = z.strictObject({ ...head, error: text })
 const schema = z.union([seen, failed])
 
@@ -36,7 +37,7 @@ export interface Observation {
   error?: string
 }
 
-export const observationMaxBytes = 4 << 20
+export const observationMaxBytes = 1 << 20
 
 export const observationName = (id: string): string => `observations/${id}.json`
 

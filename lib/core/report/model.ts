@@ -20,7 +20,7 @@ export interface ReportMaker {
   signer?: string
 }
 
-/** An observation may be 4 MiB; the bundle holds it whole. */
+/** An observation may be 1 MiB; the bundle holds it whole. */
 const excerptChars = 4000
 
 export function makeReport(verdict: BundleVerdict, maker: ReportMaker): Report {
@@ -106,7 +106,7 @@ function controlOf(judged: Judged, verdict: BundleVerdict): ReportControl {
   }
 }
 
-/** Pretty as far as it is shown: 4 MiB of brackets must not be printed first and clipped then. */
+/** Pretty as far as it is shown: a megabyte of brackets must not be printed first and clipped then. */
 function excerptOf(result: Json): string {
   const flat = JSON.stringify(result)
   return flat.length > 20 * excerptChars ? flat : pretty(result)
