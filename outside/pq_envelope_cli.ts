@@ -4,7 +4,8 @@
  * Every write is signed by the client's certificate key, and its receipt is kept.
  */
 import { type Command, command, Option, print, runMain, say } from '../lib/cli.ts'
-import type { ClientFlags, KmsFlags, SealFlags, TenantKeyFlags } from '../lib/client/actions.ts'
+import type { ClientFlags, FindFlags, KmsFlags, SealFlags, TenantKeyFlags } from '../lib/client/actions.ts'
+import { ZtError } from '../lib/core/errors.ts'
 
 const load = () => import('../lib/client/actions.ts')
 
@@ -39,6 +40,7 @@ const inputOption = (cmd: Command): Command =>
 const main = command('pq_envelope_cli', 'Seal records into the database, and read them back.', [
   'pq_envelope_cli create --input person.json',
   'pq_envelope_cli read 3b9d6f20-1a2b-4c3d-8e4f-5a6b7c8d9e0f',
+  'pq_envelope_cli find --input - <<< \'{"email":"ada@example.org"}\'',
   'pq_envelope_cli keygen --tenant acme --out clients/acme-kem.json',
   'pq_envelope_cli tenant-key --pq --issuer issuers/acme-issuer.json',
   'pq_envelope_cli seal projects/P/locations/L/keyRings/R/cryptoKeys/K 6f1c2a5e-… --input person.json',
@@ -50,9 +52,24 @@ inputOption(
   for (const line of await (await load()).create(flags, say)) print(line)
 })
 
-clientOptions(main.command('read').description('read, check and open a record').argument('<id>')).action(
-  async (id: string, flags: ClientFlags) => print(await (await load()).read(id, flags, say)),
+clientOptions(
+  main.command('read').description('read, check and open a record, or every one').argument('[id]'),
 )
+  .option('--all', 'every live record, one line of JSON each')
+  .action(async (id: string | undefined, flags: ClientFlags & { all?: boolean }) => {
+    if ((id === undefined) !== (flags.all === true))
+      throw new ZtError('USAGE', 'read wants either an id or --all')
+    const actions = await load()
+    if (id === undefined) await actions.readAll(flags, print, say)
+    else print(await actions.read(id, flags, say))
+  })
+
+clientOptions(main.command('find').description('find records by what their sealed columns equal'))
+  .option('--email <address>', 'an e-mail address')
+  .option('--phone <number>', 'a telephone number in international form')
+  .option('--name <name>', 'a name, where the table has an index for it')
+  .option('--input <file>', 'JSON such as {"email":"ada@example.org"}, in place of arguments; - is stdin')
+  .action(async (flags: FindFlags) => (await load()).find(flags, print, say))
 
 inputOption(
   clientOptions(main.command('update').description('replace every member of a record').argument('<id>')),

@@ -7,7 +7,7 @@ import { lockDir, makePrivateDir } from '../edge/files.ts'
 import { openKms, resolveKmsKey } from '../edge/kms.ts'
 import { readPassphrase } from '../edge/prompt.ts'
 import { readTrust } from '../edge/trust.ts'
-import type { Client } from './client.ts'
+import type { Client, Found } from './client.ts'
 import { openClientFiles, readIssuerSeed, readKemPublicKey, readKemSeed } from './files.ts'
 import { findTenant } from './identity.ts'
 import { formatPlain, parseInput, readInput } from './input.ts'
@@ -86,6 +86,68 @@ export async function update(
 
 export function read(id: string, flags: ClientFlags, warn: Warn): Promise<string> {
   return withClient(flags, warn, async ({ client }) => formatPlain(await client.read(flags.table, id)))
+}
+
+const foundLine = ({ id, plain }: Found): string => formatPlain({ id, ...plain })
+
+/** Every live row, one line each, as it is read. */
+export function readAll(flags: ClientFlags, print: (line: string) => void, warn: Warn): Promise<void> {
+  return withClient(flags, warn, async ({ client }) => {
+    for await (const found of client.all(flags.table)) print(foundLine(found))
+  })
+}
+
+export interface FindFlags extends ClientFlags {
+  email?: string
+  phone?: string
+  name?: string
+  input?: string
+}
+
+/** What to search for, by sealed column. */
+async function wantedOf(flags: FindFlags, warn: Warn): Promise<Record<string, string>> {
+  const given = (['email', 'phone', 'name'] as const).filter(kind => flags[kind] !== undefined)
+  if (given.length > 0 === (flags.input !== undefined))
+    throw new ZtError('USAGE', 'say what to search for: --email, --phone, --name, or --input', {
+      hint: 'for example --input - with {"email":"ada@example.org"} on stdin',
+    })
+  if (flags.input !== undefined) {
+    const wanted = parseInput(await readInput(flags.input), flags.input)
+    if (
+      typeof wanted !== 'object' ||
+      wanted === null ||
+      Object.values(wanted).some(v => typeof v !== 'string')
+    )
+      throw new ZtError('BAD_INPUT', 'the search: expected an object of texts', {
+        hint: 'for example {"email":"ada@example.org"}',
+      })
+    return wanted as Record<string, string>
+  }
+  warn('warning: arguments are visible to everybody on this machine and in shell histories: use --input')
+  const columns = tableDefinitions.get(flags.table)?.columns ?? []
+  return Object.fromEntries(
+    given.map(kind => {
+      const blind = columns.find(column => column.kind === 'blind' && column.normalise === kind)
+      if (blind?.kind !== 'blind')
+        throw new ZtError('BAD_INPUT', `${flags.table}: has no blind index over a ${kind}`, {
+          hint: 'search by what the table has an index for: see sql/tables',
+        })
+      return [blind.of, flags[kind] ?? '']
+    }),
+  )
+}
+
+/** The rows that are equal, one line each. */
+export async function find(flags: FindFlags, print: (line: string) => void, warn: Warn): Promise<void> {
+  const wanted = await wantedOf(flags, warn)
+  await withClient(flags, warn, async ({ client }) => {
+    let hits = 0
+    for await (const found of client.find(flags.table, wanted)) {
+      hits += 1
+      print(foundLine(found))
+    }
+    if (hits === 0) warn('no live row of this tenant has that')
+  })
 }
 
 export async function erase(id: string, flags: ClientFlags & { yes?: boolean }, warn: Warn): Promise<string> {

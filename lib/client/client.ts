@@ -1,12 +1,11 @@
 /** The client library: seals, signs, writes, keeps the receipt; reads, checks, opens. Over any table definition. */
-import { type Bytes, isUuid, newUuid, random, uuidBytes } from '../core/bytes.ts'
+import { type Bytes, newUuid, random } from '../core/bytes.ts'
 import { wipe } from '../core/envelope/aead.ts'
 import { blindPurpose, recordPurpose } from '../core/envelope/key_name.ts'
 import { checkPlain, type Plain } from '../core/envelope/plain.ts'
-import { openRow, requireLive, sealRow } from '../core/envelope/row.ts'
+import { sealRow } from '../core/envelope/row.ts'
 import { newDataKeyRow } from '../core/envelope/sealed_record.ts'
 import { ZtError } from '../core/errors.ts'
-import { rowFromDatabase } from '../core/rows.ts'
 import { columnsOf, type Row, saltLength, type TableDefinition } from '../core/tables.ts'
 import type { Trust } from '../core/trust.ts'
 import type { Kms } from '../edge/kms.ts'
@@ -15,10 +14,12 @@ import { type DataKeys, makeDataKey, type NewDataKey, openDataKeys } from './dat
 import type { Identity } from './identity.ts'
 import { type TenantKms, tenantKms } from './kms.ts'
 import { batchLimit, type Write } from './pending.ts'
+import { type Found, openReader, type Reader, sizeOf } from './reader.ts'
 import { openReceipts, type Receipts } from './receipts.ts'
 import { openSession, type Session } from './session.ts'
 import { openWriter, type Writer, type Written } from './writer.ts'
 
+export type { Found } from './reader.ts'
 export type { Written } from './writer.ts'
 
 export interface ClientOptions {
@@ -48,6 +49,10 @@ export interface Client {
   erase(table: string, id: string): Promise<Written>
   /** @throws NOT_FOUND, STALE_ROW, BAD_MAC, DECRYPT_FAILED, PLANTED_KEY */
   read(table: string, id: string): Promise<Plain>
+  /** Live rows whose sealed columns equal these texts, by blind index (SPEC §3.6). @throws BAD_INPUT, and as read */
+  find(table: string, wanted: Readonly<Record<string, string>>): AsyncIterable<Found>
+  /** Every live row, in constant memory. @throws as read: nothing after the row that does not open */
+  all(table: string): AsyncIterable<Found>
   /** Ids of the genuine active data keys of a purpose; planted ones are warned of. */
   activeDataKeys(purpose: string): Promise<string[]>
   createDataKey(key: NewDataKey): Promise<Written>
@@ -70,10 +75,12 @@ class TenantClient implements Client {
   readonly #kms: TenantKms
   readonly #keys: DataKeys
   readonly #receipts: Receipts
+  readonly #reader: Reader
   readonly #writer: Writer
 
   constructor(options: ClientOptions) {
     const { tenant } = options.identity
+    const warn = options.warn ?? (() => undefined)
     this.#options = options
     this.#receipts = openReceipts(options.receiptsDir, options.trust.origin)
     this.#session = 'ready' in options.mysql ? options.mysql : openSession(options.mysql, tenant.id)
@@ -85,7 +92,14 @@ class TenantClient implements Client {
       session: this.#session,
       kms: this.#kms,
       kemSeed: options.kemSeed,
-      warn: options.warn ?? (() => undefined),
+      warn,
+    })
+    this.#reader = openReader({
+      tenant: tenant.id,
+      session: this.#session,
+      keys: this.#keys,
+      receipts: this.#receipts,
+      warn,
     })
   }
 
@@ -109,13 +123,13 @@ class TenantClient implements Client {
 
   async update(table: string, id: string, plain: unknown): Promise<Written> {
     const def = this.#def(table)
-    const old = await this.#fetchLive(def, id)
+    const old = await this.#reader.fetchLive(def, id)
     return this.#writer.write(def, 'update', await this.#seal(def, id, Number(old.version) + 1, plain))
   }
 
   async erase(table: string, id: string): Promise<Written> {
     const def = this.#def(table)
-    const old = await this.#fetchLive(def, id)
+    const old = await this.#reader.fetchLive(def, id)
     const empty = Object.fromEntries(columnsOf(def).map(column => [column.name, null]))
     const row = {
       ...empty,
@@ -130,15 +144,17 @@ class TenantClient implements Client {
 
   async read(table: string, id: string): Promise<Plain> {
     const def = this.#def(table)
-    const row = await this.#fetchLive(def, id)
-    const { dek_id: dekId } = row
-    if (typeof dekId !== 'string') throw new ZtError('BAD_FORMAT', `${table} ${id}: names no data key`)
-    const dek = await this.#keys.forReading(dekId, sizeOf(row))
-    try {
-      return openRow(def, dek, row, { tenant: this.#tenantId, key: id })
-    } finally {
-      wipe(dek)
-    }
+    return (await this.#reader.open(def, await this.#reader.fetchLive(def, id))).plain
+  }
+
+  find(table: string, wanted: Readonly<Record<string, string>>): AsyncIterable<Found> {
+    return this.#reader.find(this.#def(table), wanted)
+  }
+
+  async *all(table: string): AsyncGenerator<Found> {
+    const def = this.#def(table)
+    for await (const rows of this.#reader.pages(def))
+      for (const row of rows) yield await this.#reader.open(def, row)
   }
 
   activeDataKeys(purpose: string): Promise<string[]> {
@@ -152,7 +168,7 @@ class TenantClient implements Client {
 
   async retireDataKey(id: string): Promise<Written> {
     const def = this.#def('data_keys')
-    const old = await this.#fetchLive(def, id)
+    const old = await this.#reader.fetchLive(def, id)
     const row = {
       ...old,
       version: Number(old.version) + 1,
@@ -207,32 +223,4 @@ class TenantClient implements Client {
       wipe(dek, ...blind.values())
     }
   }
-
-  async #fetchLive(def: TableDefinition, id: string): Promise<Row> {
-    if (def.key.type === 'uuid' && !isUuid(id))
-      throw new ZtError('BAD_INPUT', 'id: not a canonical lower-case UUID', {
-        hint: 'the id is what create printed, for example 3b9d6f20-1a2b-4c3d-8e4f-5a6b7c8d9e0f',
-      })
-    const key = def.key.type === 'uuid' ? uuidBytes(id, 'id') : id
-    const [found] = await this.#session.query(
-      `SELECT * FROM ${def.view ?? def.table} WHERE ${def.key.name} = ?`,
-      [key],
-    )
-    if (found === undefined)
-      throw new ZtError('NOT_FOUND', `${def.table} ${id}: this tenant has no such row`, {
-        hint: 'check the id, and that the account belongs to the tenant that wrote it',
-      })
-    const row = rowFromDatabase(def, found)
-    this.#receipts.requireFresh(def, row)
-    requireLive(def, row, { tenant: this.#tenantId, key: id })
-    return row
-  }
-}
-
-/** A measure for the cache: bytes of a row's or plaintext's values. */
-function sizeOf(values: Row): number {
-  return Object.values(values).reduce<number>(
-    (sum, value) => sum + (value instanceof Uint8Array || typeof value === 'string' ? value.length : 8),
-    0,
-  )
 }

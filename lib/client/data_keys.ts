@@ -1,5 +1,5 @@
 /** The tenant's data keys: fetched, judged by the issuer's signature, opened and cached. */
-import { type Bytes, newUuid, random, toHex, uuidBytes } from '../core/bytes.ts'
+import { type Bytes, random, timeUuid, toHex, uuidBytes } from '../core/bytes.ts'
 import { wipe } from '../core/envelope/aead.ts'
 import { type DataKeyRecord, dataKeyFromRow, openDataKey } from '../core/envelope/data_key.ts'
 import { dekCommit, issuerOf, issuerPublicKey, signIssue, verifyIssue } from '../core/envelope/issuer.ts'
@@ -33,6 +33,10 @@ export interface DataKeys {
   active(purpose: string, bytes: number): Promise<{ id: string; key: Bytes }>
   /** A DEK to read with, retired ones included; the caller wipes it. @throws as active */
   forReading(id: string, bytes: number): Promise<Bytes>
+  /** Every genuine key of a blind index, active or retired, as a rotation leaves them; the caller wipes them. */
+  searching(purpose: string): Promise<Bytes[]>
+  /** The database took the key for retired: ask again before the next seal. */
+  forget(purpose: string): void
   close(): void
 }
 
@@ -44,6 +48,26 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
   const cache = options.cache ?? new KeyCache()
   const view = def.view ?? def.table
   const current = new Map<string, { id: string; since: number }>()
+
+  const flights = new Map<string, Promise<void>>()
+
+  /** What `take` finds; else one of all who ask at once makes it, and a failure is everybody's. */
+  const shared = async <T>(name: string, take: () => T | undefined, make: () => Promise<T>): Promise<T> => {
+    for (;;) {
+      const taken = take()
+      if (taken !== undefined) return taken
+      const running = flights.get(name)
+      if (running !== undefined) {
+        await running
+        continue
+      }
+      const made = make()
+      const landed = made.then(() => undefined).finally(() => flights.delete(name))
+      flights.set(name, landed)
+      landed.catch(() => undefined) // whoever made it throws it below
+      return made
+    }
+  }
 
   const fetch = async (where: string, param: string | Uint8Array): Promise<DataKeyRecord[]> => {
     const rows = await session.query(`SELECT * FROM ${view} WHERE ${where} LIMIT ${maxActive}`, [param])
@@ -59,19 +83,25 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
     verifyIssue({ ...record, issuer, issuerSig }, purpose, tenant.issuers)
   }
 
-  const open = async (record: DataKeyRecord): Promise<Bytes> => {
-    const secret = await kms.decrypt(record, record)
-    try {
-      const key = openDataKey(record, secret, kemSeed)
-      cache.put(record.id, key)
-      return key
-    } finally {
-      wipe(secret)
-    }
-  }
+  const open = (record: DataKeyRecord, bytes: number): Promise<Bytes> =>
+    shared(
+      `open ${record.id}`,
+      () => cache.take(record.id, bytes),
+      async () => {
+        const secret = await kms.decrypt(record, record)
+        try {
+          const key = openDataKey(record, secret, kemSeed)
+          cache.put(record.id, key)
+          return key
+        } finally {
+          wipe(secret)
+        }
+      },
+    )
 
-  const genuine = async (purpose: string, orThrow: boolean): Promise<DataKeyRecord[]> => {
-    const found = await fetch("state = 'active' AND purpose = ? ORDER BY id", purpose)
+  const genuine = async (purpose: string, orThrow: boolean, retired = false): Promise<DataKeyRecord[]> => {
+    const which = retired ? '' : "state = 'active' AND "
+    const found = await fetch(`${which}purpose = ? ORDER BY state, id`, purpose)
     const planted: ZtError[] = []
     const kept = found.filter(record => {
       try {
@@ -91,40 +121,71 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
 
   return {
     activeIds: async purpose => (await genuine(purpose, false)).map(record => record.id),
-    active: async (purpose, bytes) => {
-      const known = current.get(purpose)
-      const fresh = known !== undefined && performance.now() - known.since < 60_000
-      const cached = fresh ? cache.take(known.id, bytes) : undefined
-      if (known !== undefined && cached !== undefined) return { id: known.id, key: cached }
-      const keys = await genuine(purpose, true)
-      // where there is a hybrid one, an older key of the KMS alone is for reading
-      const record = keys.find(key => key.suite !== 'kms') ?? keys[0]
-      if (record === undefined)
-        throw new ZtError('NOT_FOUND', `no active data key for ${purpose} of tenant ${tenant.label}`, {
-          hint: 'make it on the workstation: pq_envelope_cli tenant-key',
-        })
-      if (record.suite === 'kms' && tenant.kems.length > 0)
-        warn(
-          `warning: data key ${record.id} is wrapped by the KMS alone, though tenant ${tenant.label} has an ML-KEM key: make a hybrid one with tenant-key --pq`,
-        )
-      current.set(purpose, { id: record.id, since: performance.now() })
-      return { id: record.id, key: cache.take(record.id, bytes) ?? (await open(record)) }
+    active: (purpose, bytes) =>
+      shared(
+        `active ${purpose}`,
+        () => {
+          const known = current.get(purpose)
+          if (known === undefined || performance.now() - known.since > 60_000) return undefined
+          const key = cache.take(known.id, bytes)
+          return key === undefined ? undefined : { id: known.id, key }
+        },
+        async () => {
+          const record = newestFirst(await genuine(purpose, true))[0]
+          if (record === undefined)
+            throw new ZtError('NOT_FOUND', `no active data key for ${purpose} of tenant ${tenant.label}`, {
+              hint: 'make it on the workstation: pq_envelope_cli tenant-key',
+            })
+          if (record.suite === 'kms' && tenant.kems.length > 0)
+            warn(
+              `warning: data key ${record.id} is wrapped by the KMS alone, though tenant ${tenant.label} has an ML-KEM key: make a hybrid one with tenant-key --pq`,
+            )
+          const key = await open(record, bytes)
+          current.set(purpose, { id: record.id, since: performance.now() })
+          return { id: record.id, key }
+        },
+      ),
+    forReading: (id, bytes) =>
+      shared(
+        `read ${id}`,
+        () => cache.take(id, bytes),
+        async () => {
+          const [record] = await fetch('id = ?', uuidBytes(id, 'dek_id'))
+          if (record === undefined || record.id !== id)
+            throw new ZtError('NOT_FOUND', `data key ${id}: the database does not have it`, {
+              hint: 'the row that names it cannot be opened: run chain_verify',
+            })
+          // A key that only the database vouches for could open a row that an attacker sealed.
+          judge(record, recordPurpose)
+          return open(record, bytes)
+        },
+      ),
+    searching: async purpose => {
+      const keys: Bytes[] = []
+      try {
+        for (const record of await genuine(purpose, true, true)) keys.push(await open(record, 0))
+        return keys
+      } catch (thrown) {
+        wipe(...keys)
+        throw thrown
+      }
     },
-    forReading: async (id, bytes) => {
-      const cached = cache.take(id, bytes)
-      if (cached !== undefined) return cached
-      const [record] = await fetch('id = ?', uuidBytes(id, 'dek_id'))
-      if (record === undefined || record.id !== id)
-        throw new ZtError('NOT_FOUND', `data key ${id}: the database does not have it`, {
-          hint: 'the row that names it cannot be opened: run chain_verify',
-        })
-      // A key that only the database vouches for could open a row that an attacker sealed.
-      judge(record, recordPurpose)
-      return open(record)
-    },
-    close: () => cache.clear(),
+    forget: purpose => void current.delete(purpose),
+    close: () => cache.close(),
   }
 }
+
+/**
+ * The keys of a purpose, the one to seal under first: the hybrid before the KMS alone, then the newest (SPEC §3.1). While
+ * a rotation runs there are two, and every writer must choose the same.
+ */
+export function newestFirst(keys: readonly DataKeyRecord[]): DataKeyRecord[] {
+  const rank = (key: DataKeyRecord) => `${key.suite === 'kms' ? 0 : 1}${keyAge(key.id)}`
+  return keys.toSorted((a, b) => (rank(a) < rank(b) ? 1 : -1))
+}
+
+/** Sorts a UUID of version 7 by its time, after every one of version 4. */
+const keyAge = (id: string): string => (id[14] === '7' ? `1${id}` : `0${id}`)
 
 export interface NewDataKey {
   readonly purpose: string
@@ -147,7 +208,7 @@ export async function makeDataKey(
       hint: 'use the issuer file of this tenant, or fetch the trust folder again',
     })
   const kem = hybrid ? { publicKey: kemKeyOf(tenant, kemSeed), holder: 'file' } : undefined
-  const name: KeyName = { tenant: tenant.id, id: newUuid(), purpose }
+  const name: KeyName = { tenant: tenant.id, id: timeUuid(Date.now()), purpose }
   const leg = await kms.encrypt(hybrid ? 'kms+ml-kem-768' : 'kms', name)
   const key = random(32)
   try {

@@ -29,6 +29,7 @@ export class KeyCache {
   readonly #entries = new Map<string, Entry>()
   readonly #bounds: CacheBounds
   readonly #now: () => number
+  #closed = false
 
   /** @param now milliseconds of a clock that never goes back */
   constructor(bounds: CacheBounds = defaultBounds, now: () => number = () => performance.now()) {
@@ -54,6 +55,7 @@ export class KeyCache {
   /** Keeps a copy of the key. */
   put(id: string, key: Bytes): void {
     this.forget(id)
+    if (this.#closed) return
     const [oldest] = this.#entries
     if (oldest !== undefined && this.#entries.size >= this.#bounds.maxKeys) this.#drop(...oldest)
     this.#entries.set(id, { key: key.slice(), since: this.#now(), uses: 0, bytes: 0 })
@@ -66,6 +68,12 @@ export class KeyCache {
 
   clear(): void {
     for (const [id, entry] of this.#entries) this.#drop(id, entry)
+  }
+
+  /** Wipes everything, and keeps nothing more: a KMS may answer after the end. */
+  close(): void {
+    this.#closed = true
+    this.clear()
   }
 
   #drop(id: string, entry: Entry): void {

@@ -85,3 +85,12 @@ export function newUuid(): string {
   b[8] = ((b[8] ?? 0) & 0x3f) | 0x80
   return uuidText(b)
 }
+
+/** A UUID that sorts by its time, version 7 (RFC 9562 §5.7). @param millis since 1970-01-01 */
+export function timeUuid(millis: number): string {
+  const b = random(16)
+  b.set(u64(millis).subarray(2), 0)
+  b[6] = ((b[6] ?? 0) & 0x0f) | 0x70
+  b[8] = ((b[8] ?? 0) & 0x3f) | 0x80
+  return uuidText(b)
+}

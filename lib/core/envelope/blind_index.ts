@@ -20,6 +20,8 @@ const normalisers: Record<Normalisation, (text: string) => string | undefined> =
     return /^[^@]+@[^@]+$/.test(email) ? email : undefined
   },
   phone: text => {
+    // A trunk prefix in brackets is not dialled from abroad: two spellings of one number would have two indexes.
+    if (/\( *0 *\)/.test(text)) return undefined
     const phone = text.replace(/[ ().-]/g, '')
     return /^\+[0-9]{7,15}$/.test(phone) ? phone : undefined
   },
@@ -31,7 +33,7 @@ const normalisers: Record<Normalisation, (text: string) => string | undefined> =
 
 const hints: Record<Normalisation, string> = {
   email: 'an address has one @, for example ada@example.org',
-  phone: 'write it in international form: a + and 7 to 15 digits, for example +44 20 7946 0958',
+  phone: 'write it in international form: a + and 7 to 15 digits, without (0), for example +44 20 7946 0958',
   name: 'a name has at least one character that is not white space',
 }
 
