@@ -1,5 +1,5 @@
 /** One booted tree: systemd-nspawn on an overlay, systemd as PID 1, real service capabilities; it goes on over reboots. */
-import { appendFileSync, mkdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { safePath } from '../../lib/edge/child.ts'
 import { onExit } from '../../lib/edge/cleanup.ts'
@@ -21,12 +21,12 @@ umount -l /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 mkdir -p "/sys/fs/cgroup/$1"
 echo $BASHPID > "/sys/fs/cgroup/$1/cgroup.procs"
-mount -t overlay overlay -o "lowerdir=$3,upperdir=$2/up,workdir=$2/work" "$2/root"
+mount -t overlay overlay -o "lowerdir=$3,upperdir=$2/up,workdir=$2/work,volatile" "$2/root"
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
 exec systemd-nspawn -q -b -M "$1" --hostname="$5" -D "$2/root" --register=no --keep-unit \\
   --kill-signal=SIGRTMIN+3 --network-namespace-path="$4" --resolv-conf=off --timezone=off --link-journal=no \\
   --console=read-only --capability=CAP_NET_ADMIN,CAP_IPC_LOCK
-` // CAP_NET_ADMIN: without it ufw and fail2ban only pretend
+` // volatile: a thrown-away disk need not be synced; CAP_NET_ADMIN: without it ufw and fail2ban only pretend
 
 export interface Ground {
   name: string
@@ -66,6 +66,7 @@ export class Machine {
 
   async #boot(): Promise<void> {
     const { name, ip, folder, layers } = this.ground
+    rmSync(join(folder, 'work'), { recursive: true, force: true }) // it remembers that the last mount was not synced
     for (const each of ['up', 'work', 'root']) mkdirSync(join(folder, each), { recursive: true })
     const namespace = await plugIn(name, ip)
     const args = [named(name), folder, layers.join(':'), namespace, name]
