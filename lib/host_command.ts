@@ -5,12 +5,11 @@ import { ZtError } from './core/errors.ts'
 import { formatCidr, parseCidr } from './core/host/cidr.ts'
 import { parseMysqlSource } from './core/host/packages.ts'
 import { isClean, pendingSteps, planJson } from './core/plan.ts'
-import { exposureOf } from './edge/host/anchor_unit.ts'
 import { installHost, planHost } from './edge/host/plan.ts'
 import { refuseUnfitProcess } from './edge/host/preflight.ts'
 import { rollbackHost, staysBehind } from './edge/host/rollback.ts'
 import { type HostOptions, openSetup } from './edge/host/setup.ts'
-import { hostStatus } from './edge/host/status.ts'
+import { exposures, hostStatus } from './edge/host/status.ts'
 import type { Flags } from './install_command.ts'
 import { asking, printPlan, tellCheck, tellPlan } from './plan_report.ts'
 import { databaseLines, hostLines, type Line, planLines, printLines } from './status_report.ts'
@@ -113,11 +112,9 @@ export async function applyHost(flags: Flags): Promise<void> {
   if (done.length === 0) print('nothing to do')
   else print(`applied: ${done.join(', ')}`)
   if (archiveRemoved) say('the archive was removed: it held the key of the server')
-  const exposure = await exposureOf('ztmysql-anchor.service')
-  if (exposure !== null)
-    say(
-      `the unit of the anchor: exposure ${exposure.score.toFixed(1)} of 10, ${exposure.verdict} (systemd-analyze security)`,
-    )
+  if (done.length > 0)
+    for (const [unit, text] of Object.entries(await exposures()))
+      say(`the unit of ${unit}: exposure ${text} (systemd-analyze security)`)
   say(`took ${((performance.now() - began) / 1000).toFixed(1)} s`)
 }
 

@@ -52,6 +52,10 @@ const confirmation =
   }
 
 const progress: Progress = {
+  // some take half a minute: whoever waits sees for what
+  began: step => {
+    if (interactive()) say(dim(`     ${step.id}: ${step.description}`, process.stderr))
+  },
   ended: (step, milliseconds) =>
     say(
       `${green('done', process.stderr)} ${step.id}: ${step.description} ${dim(`(${milliseconds} ms)`, process.stderr)}`,

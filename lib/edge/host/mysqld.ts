@@ -148,9 +148,8 @@ export async function restartLayer(setup: Setup): Promise<Layer> {
   }
 }
 
-/** The options are tried beside the running server first; where it does not start with them, the old ones come back. */
+/** Where it does not start with the new options, the old ones come back. */
 async function restartWithOptions(setup: Setup): Promise<void> {
-  await must('setpriv', '--reuid=mysql', '--regid=mysql', '--clear-groups', 'mysqld', '--validate-config')
   try {
     await restartMysql()
   } catch (thrown) {
@@ -167,7 +166,20 @@ async function restartWithOptions(setup: Setup): Promise<void> {
   }
 }
 
+/** Options are tried beside the running server first: what it would not start with must not end it. */
+async function refuseBadOptions(): Promise<void> {
+  const tried = ['--reuid=mysql', '--regid=mysql', '--clear-groups', 'mysqld', '--validate-config']
+  const { exitCode, stdout, stderr } = await ask('setpriv', ...tried)
+  if (exitCode === 0) return
+  const said = failureLines(`${stdout}\n${stderr}`).join(' | ')
+  throw new ZtError('MYSQL', `mysqld would not start again: ${said}`, {
+    hint: 'an option file of somebody else may be wrong: see mysqld --validate-config',
+  })
+}
+
+/** Restarts it, or says why it cannot be; a server that runs goes on where its options are bad. */
 export async function restartMysql(): Promise<void> {
+  await refuseBadOptions()
   const { exitCode } = await ask('systemctl', 'restart', mysqldPaths.unit) // the log says more than systemctl
   if (exitCode === 0 && existsSync(installDefaults.socket)) return
   const log = existsSync(mysqldPaths.errorLog) ? readFileSync(mysqldPaths.errorLog, 'utf8') : ''

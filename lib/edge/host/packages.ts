@@ -1,7 +1,7 @@
 /** What is missing of the packages, installed by apt and nothing else touched. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { reason, ZtError } from '../../core/errors.ts'
+import { ZtError } from '../../core/errors.ts'
 import {
   isRecentMysql,
   type MysqlSource,
@@ -14,6 +14,7 @@ import {
   refuseOldCandidate,
   wantedPackages,
 } from '../../core/host/packages.ts'
+import type { Ended } from '../child.ts'
 import { oracleStep, refuseWithoutOracle } from './oracle.ts'
 import type { Setup } from './setup.ts'
 import type { Layer } from './steps.ts'
@@ -109,20 +110,36 @@ const apt = [
   'Dpkg::Options::=--force-confold',
 ]
 
-/** From the cache of apt where everything is in it, so that no network is needed; else as apt finds it. */
-async function aptInstall(names: string[]): Promise<void> {
-  const install = [...apt, 'install', '--no-install-recommends']
+/** What apt complains of, without its progress. */
+function complaints({ exitCode, stdout, stderr }: Ended): string {
+  const lines = `${stdout}\n${stderr}`
+    .split('\n')
+    .filter(line => /^(?:E: |dpkg: error|Errors were)/.test(line))
+  return `apt-get: exit ${exitCode}: ${lines.slice(0, 3).join(' | ')}`
+}
+
+/**
+ * From the cache of apt where everything is in it, so that no network is needed; else as apt finds it.
+ * @param local whether some are files, which apt's own user may not be able to reach
+ */
+async function aptInstall(names: string[], local: boolean): Promise<void> {
+  const asRoot = local ? ['-o', 'APT::Sandbox::User=root'] : []
+  const install = [...apt, ...asRoot, 'install', '--no-install-recommends']
   const cached = await ask('env', ...install, '--no-download', ...names) // fails before it unpacks anything
   if (cached.exitCode === 0) return
-  try {
-    await must('env', ...apt, 'update')
-    await must('env', ...install, ...names)
-  } catch (thrown) {
-    throw new ZtError('IO', `packages ${names.join(', ')}: ${reason(thrown)}`, {
+  const updated = await ask('env', ...apt, 'update')
+  const installed = await ask('env', ...install, ...names) // what it has may do where the update failed
+  if (installed.exitCode === 0) return
+  throw new ZtError(
+    'IO',
+    [updated, installed]
+      .filter(({ exitCode }) => exitCode !== 0)
+      .map(complaints)
+      .join('; '),
+    {
       hint: 'see that this host reaches the mirror of its apt sources, or put the packages into /var/cache/apt/archives',
-      cause: thrown,
-    })
-  }
+    },
+  )
 }
 
 export async function packagesLayer(setup: Setup): Promise<Layer> {
@@ -140,10 +157,8 @@ export async function packagesLayer(setup: Setup): Promise<Layer> {
     apply: async () => {
       for (const name of missing) journal.keep({ kind: 'package', name, before: null })
       const names = missing.filter(name => !isServer(name) || source.kind !== 'folder')
-      await aptInstall([
-        ...names,
-        ...(source.kind === 'folder' && missing.some(isServer) ? debsIn(source.path) : []),
-      ])
+      const files = source.kind === 'folder' && missing.some(isServer) ? debsIn(source.path) : []
+      await aptInstall([...names, ...files], files.length > 0)
     },
   }
   const adds = source.kind === 'oracle' && missing.some(isServer)

@@ -69,13 +69,15 @@ const shown = (step: Step): Step => ({
   })),
 })
 
+/** All layers at once: none changes anything, and most wait for tools. Of several errors the first layer's is told. */
 async function planSetup(setup: Setup): Promise<Plan> {
+  const planned = await Promise.allSettled(layers.map(layer => layer(setup)))
   const plan: Plan = { steps: [], findings: [], restart: [] }
-  for (const layer of layers) {
-    const { steps, findings, close } = await layer(setup)
-    await close?.()
-    plan.steps.push(...steps.map(shown))
-    plan.findings.push(...findings)
+  for (const each of planned) if (each.status === 'fulfilled') await each.value.close?.()
+  for (const each of planned) {
+    if (each.status === 'rejected') throw each.reason
+    plan.steps.push(...each.value.steps.map(shown))
+    plan.findings.push(...each.value.findings)
   }
   return plan
 }

@@ -11,7 +11,7 @@ export interface HostStatus {
   host: HostRecord | null
   keyring: string
   units: (UnitState & { name: string })[]
-  /** `1.2 OK` of systemd's own judge, by unit. */
+  /** `1.2 of 10, OK` of systemd's own judge. */
   exposure: Record<string, string>
   /** null while mysqld does not run. */
   database: Status | null
@@ -24,12 +24,17 @@ const watched = [
   'rsyslog.service',
   'ztmysql-anchor.timer',
 ]
-const fenced = ['mysql.service', 'ztmysql-anchor.service']
+const fenced = { mysqld: 'mysql.service', 'the anchor': 'ztmysql-anchor.service' } as const
 
-async function exposures(): Promise<Record<string, string>> {
-  const all = await Promise.all(fenced.map(async unit => [unit, await exposureOf(unit)] as const))
+/** As systemd-analyze security judges the units that are fenced in: 0 is closed, 10 open. */
+export async function exposures(): Promise<Record<string, string>> {
+  const all = await Promise.all(
+    Object.entries(fenced).map(async ([name, unit]) => [name, await exposureOf(unit)] as const),
+  )
   return Object.fromEntries(
-    all.flatMap(([unit, found]) => (found === null ? [] : [[unit, `${found.score} ${found.verdict}`]])),
+    all.flatMap(([unit, found]) =>
+      found === null ? [] : [[unit, `${found.score.toFixed(1)} of 10, ${found.verdict}`]],
+    ),
   )
 }
 
