@@ -10,10 +10,9 @@ import {
   shippingConfig,
 } from '../../core/host/log_shipping.ts'
 import { shipFolder } from '../../core/host/units.ts'
-import type { Change } from '../../core/plan.ts'
 import { readPrivateFile, readRegularFile, removeFile } from '../files.ts'
 import { findUser, installDefaults } from '../install/target.ts'
-import { fileChange, type OwnedDir } from '../owned_files.ts'
+import type { OwnedDir, OwnedFile } from '../owned_files.ts'
 import type { Setup } from './setup.ts'
 import { fileStep, type Host, type Layer, rootFile } from './steps.ts'
 import { must, unitState } from './system.ts'
@@ -91,14 +90,13 @@ export function refuseUnfitLogHost({ options, wanted }: Setup): void {
 
 const keyMode = (path: string): number => (path === logFiles.key ? 0o600 : 0o644)
 
-/** What is there without being given again must still be root's alone. */
-function modeChanges(given: LogMaterial | null): Change[] {
-  if (given !== null) return []
-  return Object.values(logFiles).flatMap(path => {
-    const bytes = existsSync(path) ? readRegularFile(path, 'file', pemMax) : null
-    return bytes === null
-      ? [{ item: path, before: null, after: 'as given with --log-ca, --log-cert, --log-key' }]
-      : fileChange({ path, bytes, mode: keyMode(path), uid: 0, gid: 0 })
+/** As given, or else as they are there: root's, and the key root's alone. Preflight has refused where they are not. */
+function materialFiles(given: LogMaterial | null): OwnedFile[] {
+  return (['ca', 'cert', 'key'] as const).flatMap(name => {
+    const path = logFiles[name]
+    if (given === null && !existsSync(path)) return []
+    const bytes = given?.[name] ?? readRegularFile(path, 'file', pemMax)
+    return [{ path, bytes, mode: keyMode(path), uid: 0, gid: 0 }]
   })
 }
 
@@ -118,20 +116,13 @@ export async function logShippingLayer(setup: Setup): Promise<Layer> {
     { path: logFolder, mode: 0o700, uid: 0, gid: 0 },
     ...(owner === null ? [] : [{ path: shipFolder, mode: 0o750, ...owner }]),
   ]
-  const material =
-    given === null
-      ? []
-      : (['ca', 'cert', 'key'] as const).map(name =>
-          rootFile(logFiles[name], given[name], keyMode(logFiles[name])),
-        )
   const state = existsSync(shippingConfig) ? (await unitState('rsyslog.service')).active : 'active'
   const step = fileStep(setup, {
     id: 'log-shipping',
     description: `send anchors to ${wanted.logHost}`,
     dirs,
-    files: [...material, rootFile(shippingConfig, formatShipping(parseLogHost(wanted.logHost)))],
+    files: [...materialFiles(given), rootFile(shippingConfig, formatShipping(parseLogHost(wanted.logHost)))],
     changes: [
-      ...modeChanges(given),
       ...(state === 'active' ? [] : [{ item: 'unit rsyslog.service', before: state, after: 'active' }]),
     ],
     take: restart,
