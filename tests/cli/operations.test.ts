@@ -18,13 +18,17 @@ describe('the operations page', () => {
     const names = [...new Set(commands.map(command => command.name))].sort()
     expect(names).toEqual([
       'anchor',
+      'announce',
       'apply',
+      'backup',
       'check',
       'doctor',
       'log-host-config',
       'metrics',
       'orders',
       'plan',
+      'reload-tls',
+      'restore',
       'rollback',
       'status',
       'watch',
