@@ -297,7 +297,11 @@ describe('the promises', () => {
   const onBucket = (s: Seen, role: string, member: string) =>
     s.bucket?.policy.bindings.push({ role, members: [member] })
   test.each<[string, (s: Seen) => void, string[]]>([
-    ['no key at all', s => Object.assign(s, { settings: { ...settings, tenants: [] } }), ['kms.hsm']],
+    [
+      'no key at all',
+      s => Object.assign(s, { settings: { ...settings, tenants: [] } }),
+      ['kms.hsm', 'kms.attested', 'kms.rotation', 'kms.tenant-alone'],
+    ],
     [
       'a key in software',
       s => Object.assign(first(s).versionTemplate, { protectionLevel: 'SOFTWARE' }),

@@ -32,6 +32,8 @@ export interface GcpStep {
   changes: Change[]
   /** Arguments of gcloud, a command each. */
   commands: string[][]
+  /** gcloud asks about these, and takes a no where nobody answers: this program asked before. */
+  asks?: true
 }
 
 export interface GcpPlan {
@@ -346,6 +348,7 @@ export function lockStep(settings: GcpSettings, { bucket }: Observed): GcpStep[]
         { item: `retention of gs://${settings.bucket}`, before: 'can be changed', after: 'locked for ever' },
       ],
       commands: [['storage', 'buckets', 'update', `gs://${settings.bucket}`, '--lock-retention-period']],
+      asks: true,
     },
   ]
 }

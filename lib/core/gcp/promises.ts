@@ -69,9 +69,14 @@ const all = (broken: string[], whole: string): Verdict => [broken.length === 0, 
 const keysOf = ({ settings, keys }: Seen): [tenant: string, key: ObservedKey | undefined][] =>
   settings.tenants.map(tenant => [tenant, keys.find(({ name }) => name === keyName(settings, tenant))])
 
+/** Where there is no key, nothing holds for each. */
+const ofKeys =
+  (judge: (seen: Seen) => Verdict) =>
+  (seen: Seen): Verdict =>
+    seen.settings.tenants.length === 0 ? [false, 'there is no key of any tenant'] : judge(seen)
+
 function inHsm(seen: Seen): Verdict {
   const pairs = keysOf(seen)
-  if (pairs.length === 0) return [false, 'there is no key of any tenant']
   return all(
     pairs.flatMap(([tenant, key]) => {
       if (key === undefined) return [`${tenant}: no key`]
@@ -229,10 +234,10 @@ function sinkShips(seen: Seen): Verdict {
 }
 
 const promises: [id: string, promise: string, judge: (seen: Seen) => Verdict][] = [
-  ['kms.hsm', "each tenant's key lives in an HSM and is enabled", inHsm],
-  ['kms.attested', "the HSM's attestation verifies to both roots", attested],
-  ['kms.rotation', 'each key rotates', rotates],
-  ['kms.tenant-alone', "nobody but a tenant's client uses its key, at any level", tenantAlone],
+  ['kms.hsm', "each tenant's key lives in an HSM and is enabled", ofKeys(inHsm)],
+  ['kms.attested', "the HSM's attestation verifies to both roots", ofKeys(attested)],
+  ['kms.rotation', 'each key rotates', ofKeys(rotates)],
+  ['kms.tenant-alone', "nobody but a tenant's client uses its key, at any level", ofKeys(tenantAlone)],
   ['kms.host-none', 'the database host has no right on a key', hostHasNoKey],
   ['kms.administrators', 'no machine can give itself a right on a key', fewAdministrators],
   ['worm.retention', 'the retention is long enough and locked', retained],

@@ -96,6 +96,8 @@ export function gcloudError(args: string[], stderr: string): ZtError {
 export interface Gcloud {
   /** Runs a command; returns its stdout. @throws by gcloudError */
   run(args: string[]): Promise<string>
+  /** Runs a command that asks, and says yes. @throws by gcloudError */
+  confirm(args: string[]): Promise<string>
 }
 
 /** @throws MISSING_TOOL where there is none, or one too old */
@@ -117,11 +119,19 @@ export async function openGcloud(): Promise<Gcloud> {
         hint: 'update it: gcloud components update',
       },
     )
-  return {
-    async run(args) {
-      const { exitCode, stdout, stderr } = await $`gcloud ${args}`.nothrow() // the reason is in its words
-      if (exitCode !== 0) throw gcloudError(args, stderr)
-      return stdout
-    },
+  const answering = shellOf(childEnv())
+  const ended = (args: string[], { exitCode, stdout, stderr }: Ended): string => {
+    if (exitCode !== 0) throw gcloudError(args, stderr)
+    return stdout
   }
+  return {
+    run: async args => ended(args, await $`gcloud ${args}`.nothrow()), // the reason is in its words
+    confirm: async args => ended(args, await answering({ input: 'y\n' })`gcloud ${args}`.nothrow()),
+  }
+}
+
+interface Ended {
+  exitCode: number | null
+  stdout: string
+  stderr: string
 }

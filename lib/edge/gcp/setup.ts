@@ -64,7 +64,8 @@ const stepOf = (gcloud: Gcloud, step: GcpStep): Step => ({
   description: step.description,
   changes: step.changes,
   apply: async () => {
-    for (const command of step.commands) await patiently(() => gcloud.run(command))
+    for (const command of step.commands)
+      await patiently(() => (step.asks ? gcloud.confirm(command) : gcloud.run(command)))
   },
 })
 

@@ -79,7 +79,7 @@ async function newestEntry(gcloud: Gcloud, { project }: GcpSettings): Promise<nu
   return entry === undefined ? null : Date.parse(entry.timestamp)
 }
 
-const objectSchema = z.array(z.object({ name: z.string(), metadata: z.object({ timeCreated: z.string() }) }))
+const objectSchema = z.array(z.object({ name: z.string(), timeCreated: z.string() }))
 
 /** The newest object by the store's clock, of anchors or of what the sink exports. */
 async function newestObjects(
@@ -97,9 +97,7 @@ async function newestObjects(
   ])
   const objects = readAnswer(answer, objectSchema, 'storage objects list')
   const newest = (chosen: (name: string) => boolean): number | null => {
-    const times = objects
-      .filter(({ name }) => chosen(name))
-      .map(({ metadata }) => Date.parse(metadata.timeCreated))
+    const times = objects.filter(({ name }) => chosen(name)).map(({ timeCreated }) => Date.parse(timeCreated))
     return times.length === 0 ? null : Math.max(...times)
   }
   const isAnchor = (name: string) =>
