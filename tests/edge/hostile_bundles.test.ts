@@ -74,7 +74,11 @@ describe('an archive is refused', () => {
       'something stands behind it',
     ],
     ['with an empty member behind it', () => concat(good, gzipped()), 'something stands behind it'],
-    ['with garbage behind it', () => concat(good, random(100)), 'not a gzip archive'],
+    [
+      'with garbage behind it',
+      () => concat(good, random(100)),
+      'not a gzip archive|something stands behind it',
+    ],
     [
       'with files behind its end',
       () => gzipped(tar, tarEntry('observations/x.json', '{}\n'), tarEnd),

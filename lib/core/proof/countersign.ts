@@ -8,7 +8,7 @@ import { type Bytes, fromUtf8, toHex, utf8 } from '../bytes.ts'
 import { ZtError } from '../errors.ts'
 import { isTime } from '../time.ts'
 import type { BundleFiles } from './bundle.ts'
-import { formatDsse, openDsse } from './dsse.ts'
+import { formatDsse, openDsse, parseJson } from './dsse.ts'
 
 const payloadType = 'application/vnd.in-toto+json'
 const statementType = 'https://in-toto.io/Statement/v1'
@@ -63,7 +63,8 @@ export function checkCountersignature(
   what: string,
 ): Received {
   const body = openDsse(envelope, payloadType, publicKey, what)
-  const parsed = statementSchema.safeParse(JSON.parse(fromUtf8(body, what)))
+  const statement = parseJson(fromUtf8(body, what), what)
+  const parsed = statementSchema.safeParse(statement)
   if (!parsed.success) throw new ZtError('BAD_FORMAT', `${what}: no statement about a bundle`)
   const { subject, predicate } = parsed.data
   if (JSON.stringify(subject) !== JSON.stringify(subjectsOf(files)))

@@ -29,6 +29,15 @@ export function formatDsse(type: string, body: Bytes, key: { secret: Bytes; keyi
   return `${JSON.stringify(envelope)}\n`
 }
 
+/** @throws BAD_FORMAT */
+export function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new ZtError('BAD_FORMAT', `${what}: not JSON`, { cause })
+  }
+}
+
 /** The specification has readers take the URL-safe alphabet too. */
 const base64 = (text: string, what: string): Bytes =>
   fromBase64(text.replaceAll('-', '+').replaceAll('_', '/'), what)
@@ -47,13 +56,7 @@ function isSigned(message: Bytes, sig: Bytes, publicKey: Bytes): boolean {
  * @param publicKey SEC1 point. @throws BAD_FORMAT, BAD_SIGNATURE
  */
 export function openDsse(envelope: Bytes, type: string, publicKey: Bytes, what: string): Bytes {
-  let raw: unknown
-  try {
-    raw = JSON.parse(fromUtf8(envelope, what))
-  } catch (cause) {
-    throw new ZtError('BAD_FORMAT', `${what}: not JSON`, { cause })
-  }
-  const parsed = envelopeSchema.safeParse(raw)
+  const parsed = envelopeSchema.safeParse(parseJson(fromUtf8(envelope, what), what))
   if (!parsed.success) throw new ZtError('BAD_FORMAT', `${what}: not a DSSE envelope`)
   const { payloadType, payload, signatures } = parsed.data
   const body = base64(payload, what)
