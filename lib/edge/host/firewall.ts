@@ -77,7 +77,7 @@ function wantedFiles(facts: FirewallFacts, wanted: FirewallWanted): OwnedFile[] 
     ownedText(paths.defaults, defaults, 0o644),
     ownedText(paths.before, withBlock(read(paths.before), of(4)), 0o640),
     ownedText(paths.before6, withBlock(read(paths.before6), of(6)), 0o640),
-  ]
+  ].filter(({ bytes }) => bytes !== '') // the package brings them
 }
 
 /** @throws REFUSED if the rules to be would not let in the SSH connection that this runs over */
@@ -94,8 +94,7 @@ function refuseToCutSsh(facts: FirewallFacts, wanted: FirewallWanted): void {
 }
 
 /** One step, since its parts are safe in one order only: rules first, then what refuses all the rest. */
-async function firewallStep({ journal, wanted }: Host): Promise<Step> {
-  const facts = await observeFirewall()
+function firewallStep({ journal, wanted }: Host, facts: FirewallFacts): Step {
   refuseToCutSsh(facts, wanted)
   const files = wantedFiles(facts, wanted)
   return {
@@ -103,6 +102,8 @@ async function firewallStep({ journal, wanted }: Host): Promise<Step> {
     description: 'UFW: refuse what comes in, but SSH and MySQL from its networks',
     changes: [...files.flatMap(fileChange), ...firewallChanges(facts, wanted)],
     apply: async () => {
+      // outside what is taken back: nothing was changed yet, and loading the old files would open everything
+      if (settingOf(facts.conf, 'ENABLED') === 'yes') await refuseBadFiles(facts)
       for (const path of Object.values(paths)) journal.keepFile(path)
       const before = await unitState('ufw.service')
       journal.keep({ kind: 'unit', name: 'ufw.service', before })
@@ -135,20 +136,18 @@ async function loadOld({ conf }: FirewallFacts, thrown: unknown): Promise<void> 
  * Has the kernel read every file of rules without taking it up: `ufw reload` first opens everything, and stops there at a
  * file that is no good, whoever wrote it. Only where UFW is active are the chains there that the files speak of.
  */
-async function refuseBadFiles(): Promise<void> {
-  for (const [tool, suffix] of [
-    ['iptables-restore', ''],
-    ['ip6tables-restore', '6'],
-  ] as const)
+async function refuseBadFiles({ kernel, kernel6 }: FirewallFacts): Promise<void> {
+  const read = async (tool: string, suffix: string): Promise<void> => {
     for (const name of ['before', 'after', 'user'])
       await must(tool, '-n', '--test', `/etc/ufw/${name}${suffix}.rules`)
+  }
+  if (readKernel(kernel, 4).hasUfw) await read('iptables-restore', '')
+  if (readKernel(kernel6 ?? '', 6).hasUfw) await read('ip6tables-restore', '6')
 }
 
 async function bring(facts: FirewallFacts, wanted: FirewallWanted, files: OwnedFile[]): Promise<void> {
   const active = settingOf(facts.conf, 'ENABLED') === 'yes'
   const { add, remove } = planRules(facts, wanted)
-  const hasChains = active && readKernel(facts.kernel, 4).hasUfw && readKernel(facts.kernel6 ?? '', 6).hasUfw
-  if (hasChains) await refuseBadFiles()
   if (settingOf(facts.defaults, 'IPV6') !== 'yes') {
     // UFW takes no rule for IPv6 before, neither in its files nor in the kernel
     putFile(ownedText(paths.defaults, withValue(facts.defaults, 'IPV6', 'yes'), 0o644))
@@ -160,7 +159,7 @@ async function bring(facts: FirewallFacts, wanted: FirewallWanted, files: OwnedF
   }
   for (const { command } of remove) await must('ufw', '--force', 'delete', ...command)
   for (const file of files.filter(each => fileChange(each).length > 0)) putFile(file)
-  if (hasChains) await refuseBadFiles()
+  if (active) await refuseBadFiles(facts)
   await must('systemctl', 'enable', 'ufw.service')
   await (active ? must('ufw', 'reload') : must('ufw', '--force', 'enable'))
 }
@@ -175,6 +174,6 @@ async function seeThatItHolds(wanted: FirewallWanted): Promise<void> {
 }
 
 export async function firewallLayer(host: Host): Promise<Layer> {
-  const step = await firewallStep(host)
-  return { steps: [step], findings: firewallFindings(await observeFirewall(), host.wanted) }
+  const facts = await observeFirewall()
+  return { steps: [firewallStep(host, facts)], findings: firewallFindings(facts, host.wanted) }
 }
