@@ -148,6 +148,8 @@ export class ChainCheck {
    */
   skip(chunk: ChunkSummary): boolean {
     if (chunk.first !== this.#next || !equal(chunk.prev, this.#head)) return false
+    // behind a gap the leaves no longer stand where their numbers say
+    if (this.#frontier.size !== this.#next) return false
     if (isBehind(this.#latest, chunk.earliest)) return false
     const frontier = this.#frontier.clone()
     let [at, newest, number] = [this.#at, this.#newest, this.#anchorNumber]

@@ -5,8 +5,9 @@
 import { type Bytes, concat, equal, toHex, uuidBytes } from '../bytes.ts'
 import type { Engine } from '../engine.ts'
 import { linkHash } from './chain.ts'
-import { type AnchorEvent, type Event, parseEvent } from './event.ts'
+import { type AnchorEvent, type Event, eventMaxBytes, parseEvent } from './event.ts'
 import { leafHash, nodeHash } from './merkle.ts'
+import { type QuickEvent, quickEvent } from './quick_event.ts'
 import type { TrailEvent } from './source.ts'
 
 /** How long an event may wait before it is sealed: the gate's limit. */
@@ -42,7 +43,7 @@ const noTenant = new Uint8Array(16)
 const alone: readonly string[] = ['genesis', 'restore', 'server']
 
 /** Whether the columns beside an event, where there are any, say what it says. */
-export function columnsFit(stored: TrailEvent, event: Event): boolean {
+export function columnsFit(stored: TrailEvent, event: Pick<Event, 'id' | 'tenant'>): boolean {
   if (!stored.columns) return true
   const tenant = event.tenant === null ? noTenant : uuidBytes(event.tenant)
   return equal(concat(tenant, uuidBytes(event.id)), concat(stored.columns.tenant, stored.columns.event))
@@ -88,6 +89,22 @@ class Subtrees {
   }
 }
 
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** What a run must know of an event; undefined for one that ChainCheck must look at. */
+function look(payload: Bytes): (QuickEvent & { anchor: AnchorEvent | null }) | undefined {
+  try {
+    const quick = payload.length <= eventMaxBytes ? quickEvent(decoder.decode(payload)) : undefined
+    if (quick) return { ...quick, anchor: null }
+    const event = parseEvent(payload)
+    if (alone.includes(event.action)) return undefined
+    const { id, time, tenant } = event
+    return { id, time, tenant, anchor: event.action === 'anchor' ? event : null }
+  } catch {
+    return undefined // ChainCheck says why
+  }
+}
+
 /**
  * Undefined unless all is well inside: numbers, links, hashes, form, columns and times. Whoever gets undefined looks at
  * the events one by one (ChainCheck), which says what is wrong: this only ever says that nothing is.
@@ -102,20 +119,14 @@ export function summarise(events: readonly TrailEvent[], engine: Engine): ChunkS
     if (stored.seq !== first.seq + i || !Number.isSafeInteger(stored.seq)) return undefined
     if (!equal(stored.prev, head)) return undefined
     if (!equal(linkHash(stored.prev, stored.payload, engine.sha256), stored.curr)) return undefined
-    let event: Event
-    try {
-      event = parseEvent(stored.payload)
-    } catch {
-      return undefined // ChainCheck says why
-    }
-    if (alone.includes(event.action) || !columnsFit(stored, event) || isBehind(latest, event.time))
-      return undefined
+    const seen = look(stored.payload)
+    if (!seen || !columnsFit(stored, seen) || isBehind(latest, seen.time)) return undefined
     head = stored.curr
     subtrees.add(leafHash(stored.payload, engine.sha256))
-    if (earliest === '' || event.time < earliest) earliest = event.time
-    if (event.time > latest) latest = event.time
-    if (event.time > newest) newest = event.time
-    const anchor = event.action === 'anchor' ? event : null
+    const { time, anchor } = seen
+    if (earliest === '' || time < earliest) earliest = time
+    if (time > latest) latest = time
+    if (time > newest) newest = time
     if (!anchor && stored !== last) continue
     parts.push({ subtrees: subtrees.take(), newest, anchor, head: toHex(head) })
     newest = ''

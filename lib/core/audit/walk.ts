@@ -1,9 +1,8 @@
-import type { Bytes } from '../bytes.ts'
+import { type Bytes, fromUtf8 } from '../bytes.ts'
 import type { ChainCheck } from './chain_check.ts'
 import { type ChunkJob, type ChunkSummary, packable, packEvents } from './chunk.ts'
 import type { Event } from './event.ts'
 import type { Helpers } from './helpers.ts'
-import { tryParse } from './queue_check.ts'
 import type { TrailEvent, TrailSource } from './source.ts'
 
 /** One event on its way past, and the bytes that it was read from. */
@@ -43,10 +42,7 @@ async function* runsOf({ source, from, helpers }: Walk): AsyncGenerator<Run> {
 
 /** The events of a run that was found to be in order need no second strict look. */
 const trusted = (events: TrailEvent[]): Passed[] =>
-  events.flatMap(({ payload, seq }) => {
-    const event = tryParse(payload)
-    return event ? [{ event, payload, seq }] : []
-  })
+  events.map(({ payload, seq }) => ({ event: JSON.parse(fromUtf8(payload, 'event')) as Event, payload, seq }))
 
 function oneByOne(chain: ChainCheck, events: TrailEvent[]): Passed[] {
   return events.flatMap(stored => {
