@@ -5,7 +5,7 @@
  * The last line is `N passed, N failed`, with `, N skipped` where there are any; exit 1 on a failure or where nothing ran.
  * Where hosts were wanted and cannot be booted, `hostless: ` stands before it, and the reason is the line above.
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { build, targets } from '../lib/edge/build.ts'
 import { onExit, runCleanups } from '../lib/edge/cleanup.ts'
@@ -44,15 +44,19 @@ export function verdict(
   return { line: `${passed} passed, ${failed} failed${skipped}`, exitCode: failed === 0 ? 0 : 1 }
 }
 
-async function run(command: string[], env: Record<string, string> = {}): Promise<number> {
+/** @param quiet its output is shown whole once it has ended, so that two do not mix */
+async function run(command: string[], env: Record<string, string> = {}, quiet = false): Promise<number> {
   const child = Bun.spawn(command, {
     cwd: root,
-    stdio: ['inherit', 'inherit', 'inherit'],
+    stdio: ['inherit', quiet ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'],
     env: { ...process.env, ...env },
   })
   const forget = onExit(() => child.kill())
+  const read = (stream: unknown) => (stream instanceof ReadableStream ? new Response(stream).text() : '')
+  const said = await Promise.all([read(child.stdout), read(child.stderr)])
   const exitCode = await child.exited
   forget()
+  if (quiet) process.stderr.write(said.join(''))
   return exitCode
 }
 
@@ -77,14 +81,15 @@ async function buildBinaries(): Promise<boolean> {
 const nothing: Counts = { passed: 0, failed: 0, skipped: 0 }
 
 /** What bunfig.toml keeps out of `bun test`: it needs root and takes minutes. */
-const hostTests = ['--path-ignore-patterns=none/**', 'tests/host']
+const hostFolder = 'tests/host'
+const alsoHosts = '--path-ignore-patterns=none/**'
 
 interface Ran {
   counts: Counts
   exitCode: number
 }
 
-async function runTests(args: string[], env: Record<string, string> = {}): Promise<Ran> {
+async function runTests(args: string[], env: Record<string, string> = {}, quiet = false): Promise<Ran> {
   mkdirSync(join(root, '.cache'), { recursive: true })
   const folder = mkdtempSync(join(root, '.cache', 'report-'))
   const sweep = () => rmSync(folder, { recursive: true, force: true })
@@ -93,7 +98,11 @@ async function runTests(args: string[], env: Record<string, string> = {}): Promi
     const report = join(folder, 'junit.xml')
     const reporter = ['--reporter=junit', `--reporter-outfile=${report}`]
     // a test that waits for a server on a busy machine is not a failed one
-    const exitCode = await run([process.execPath, 'test', '--timeout=300000', ...reporter, ...args], env)
+    const exitCode = await run(
+      [process.execPath, 'test', '--timeout=300000', ...reporter, ...args],
+      env,
+      quiet,
+    )
     return { counts: existsSync(report) ? countJunit(readFileSync(report, 'utf8')) : nothing, exitCode }
   } finally {
     forget()
@@ -119,6 +128,31 @@ const sum = (a: Ran, b: Ran): Ran => ({
   exitCode: a.exitCode || b.exitCode,
 })
 
+const none: Ran = { counts: nothing, exitCode: 0 }
+
+/**
+ * A folder of tests that boot hosts, two files at a time: much of it is waiting, and each run has a network of its own.
+ * Those that stand on the same installed host stay in one process, which makes it once.
+ */
+export async function runHostTests(folder: string, env: Record<string, string> = {}): Promise<Ran> {
+  const files = readdirSync(join(root, folder))
+    .filter(name => name.endsWith('.test.ts'))
+    .map(name => join(folder, name))
+  const shares = (file: string) => /\binstallation\(\)/.test(readFileSync(join(root, file), 'utf8'))
+  const groups = [files.filter(shares), ...files.filter(file => !shares(file)).map(file => [file])]
+  const queue = groups.filter(group => group.length > 0).values()
+  let all = none
+  const work = async () => {
+    for (const group of queue) {
+      console.error(`running ${group.join(', ')}`)
+      const ran = await runTests([alsoHosts, ...group], env, true)
+      all = sum(all, ran)
+    }
+  }
+  await Promise.all([work(), work()])
+  return all
+}
+
 function close(counts: Counts, checks: boolean[], runnerExit: number, hostless?: string): 0 | 1 {
   const { line, exitCode } = verdict(counts, checks, runnerExit)
   console.log(hostless === undefined ? `\n${line}` : `\nno host was booted: ${hostless}\nhostless: ${line}`)
@@ -133,10 +167,10 @@ async function testHosts(args: string[]): Promise<number> {
     return 3
   }
   const checks = [await buildBinaries()]
-  const [ignore = '', folder = ''] = hostTests
   const filters = args.filter(arg => arg !== '--all')
   const env = { ZT_HOST_ALL: args.includes('--all') ? '1' : '' }
-  const tests = await runTests([ignore, ...(filters.length > 0 ? filters : [folder])], env)
+  const tests =
+    filters.length > 0 ? await runTests([alsoHosts, ...filters], env) : await runHostTests(hostFolder, env)
   return close(tests.counts, checks, tests.exitCode)
 }
 
@@ -152,7 +186,7 @@ async function main(args: string[]): Promise<number> {
   const tests = await runTests(filters)
   if (!withHost || filters.length > 0) return close(tests.counts, checks, tests.exitCode)
   const hostless = await whyHostless()
-  const all = hostless === undefined ? sum(tests, await runTests(hostTests)) : tests
+  const all = hostless === undefined ? sum(tests, await runHostTests(hostFolder)) : tests
   return close(all.counts, checks, all.exitCode, hostless)
 }
 
