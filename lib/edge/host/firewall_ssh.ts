@@ -21,7 +21,8 @@ const numbers = (text: string, pattern: RegExp): number[] =>
 export async function sshPorts(): Promise<number[]> {
   // -T wants host keys and /run/sshd, which a host that starts sshd by a socket may lack; -G does not, from OpenSSH 9.3
   const dumped = (await printed('sshd', '-T')) || (await printed('sshd', '-G'))
-  const settings = numbers(dumped, /^port (\d+)$/gm)
+  // OpenSSH writes `port` in small letters up to 9, and `Port` in 10.6
+  const settings = numbers(dumped, /^port (\d+)$/gim)
   const sockets = await printed(
     'systemctl',
     'show',
