@@ -204,6 +204,7 @@ const verifyRestored = ({ socket, trust, anchors, caSha256 }: RestoreOptions): P
       anchors,
       signatures: 'last',
       gapSeconds: anyGap,
+      threads: 0, // the standalone binary has no file for a helper
       ...(caSha256 === undefined ? {} : { caSha256 }),
     },
     () => undefined,
