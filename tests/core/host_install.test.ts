@@ -60,6 +60,9 @@ describe('packages', () => {
     for (const candidate of [null, '8.0.41-1'])
       expect(() => refuseOldCandidate(debian, candidate)).toThrow('8.4 or newer is needed')
     refuseOldCandidate(debian, '8.4.1')
+    const sid = recogniseDistribution('ID=debian\nPRETTY_NAME="Debian GNU/Linux forky/sid"\n')
+    refuseOldCandidate(sid, null) // an image without lists
+    expect(() => refuseOldCandidate(sid, '8.0.41-1')).toThrow('which is too old')
   })
 
   test('come from one of four sources', () => {

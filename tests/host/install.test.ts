@@ -1,4 +1,4 @@
-/** What the installer refuses, finds, survives and takes back, on hosts that really boot. */
+/** What the installer refuses, finds and takes back, on hosts that really boot. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import type { Ended } from '../../lib/edge/child.ts'
@@ -404,27 +404,4 @@ describe('an installed host', () => {
     await host.must(oneclick, '--yes', '--allow-remote', '--allowed-cidr', '10.77.0.0/24')
     expect(await host.must(oneclick, 'check')).toBe('no drift\n')
   })
-})
-
-describe('a run that is killed', () => {
-  test.each([['users'], ['keyring'], ['confinement'], ['tls'], ['schema'], ['at-rest'], ['grants']])(
-    'behind the step %s is run again and finishes',
-    async step => {
-      const host = await bootHost({ name: 'i2', ip: '10.77.0.22', base: 'installed' })
-      await bring(host, await workstation())
-      const killed = host.begin('first', oneclick, '--yes', '--pki-tar', archive)
-      const reader = killed.stderr.getReader()
-      let said = ''
-      while (!said.includes(`done ${step}:`)) {
-        const { done, value } = await reader.read()
-        if (done) throw new Error(`ended before ${step}: ${said}`)
-        said += new TextDecoder().decode(value)
-      }
-      await host.exec('systemctl', 'kill', '-s', 'KILL', 'first')
-      await killed.exited
-      await host.must(oneclick, '--yes', '--pki-tar', archive)
-      expect(await host.must(oneclick, 'check')).toBe('no drift\n')
-      await host.stop()
-    },
-  )
 })

@@ -84,11 +84,15 @@ export function isRecentMysql(version: string): boolean {
 export const sourceChoices =
   "--mysql-source oracle (Oracle's apt repository; not tested here), --mysql-source DIR (a folder of .deb files), or install MySQL 8.4 or newer by yourself and give --mysql-source installed"
 
-/** @throws REFUSED where apt has no MySQL that will do */
+/**
+ * Where the distribution has it and apt does not know it, apt's lists are those of an image that never had any: the
+ * installation fetches them.
+ * @throws REFUSED where apt has no MySQL that will do
+ */
 export function refuseOldCandidate(distribution: Distribution, candidate: string | null): void {
-  if (candidate !== null && isRecentMysql(candidate)) return
+  if (candidate === null ? distribution.hasMysql : isRecentMysql(candidate)) return
   const has = candidate === null ? 'no MySQL' : `MySQL ${candidate}, which is too old`
   throw new ZtError('REFUSED', `apt has ${has} for ${distribution.name}: 8.4 or newer is needed`, {
-    hint: distribution.hasMysql ? `run apt-get update; or ${sourceChoices}` : sourceChoices,
+    hint: sourceChoices,
   })
 }

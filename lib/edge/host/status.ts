@@ -17,13 +17,7 @@ export interface HostStatus {
   database: Status | null
 }
 
-const watched = [
-  'mysql.service',
-  'ufw.service',
-  'fail2ban.service',
-  'rsyslog.service',
-  'ztmysql-anchor.timer',
-]
+const watched = ['mysql.service', 'fail2ban.service', 'rsyslog.service', 'ztmysql-anchor.timer']
 const fenced = { mysqld: 'mysql.service', 'the anchor': 'ztmysql-anchor.service' } as const
 
 /** As systemd-analyze security judges the units that are fenced in: 0 is closed, 10 open. */
