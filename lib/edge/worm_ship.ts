@@ -5,6 +5,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   fsyncSync,
   openSync,
@@ -15,11 +16,14 @@ import {
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { anchorNumber, formatAnchorSyslog } from '../core/audit/anchor.ts'
+import { parseAnchorSyslog } from '../core/audit/anchor_log.ts'
 import type { Bytes } from '../core/bytes.ts'
 import { fileError, removeFile } from './files.ts'
 import type { Worm } from './worm.ts'
 
-/** About 5 MB a file, and 200 of them hold the anchors of 138 days. */
+/** How often a line is sent again, with the ones after it. */
+const repeats = 2
+/** About 16 MB a file, and 200 of them hold the anchors of 138 days. */
 const linesAFile = 1000
 const filesKept = 200
 const tailBytes = 65_536
@@ -45,11 +49,49 @@ function tailOf(fd: number): string {
   return bytes.subarray(0, length).toString('latin1')
 }
 
+/** Of the file before the one of `number`. */
+function tailBefore(dir: string, number: number): string {
+  const path = join(dir, fileName(Math.max(0, number - linesAFile)))
+  if (number < linesAFile || !existsSync(path)) return ''
+  const fd = openSync(path, O_RDONLY | O_NOFOLLOW)
+  try {
+    return tailOf(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
 /** The number in the last whole line, 0 where there is none. */
 function lastNumber(tail: string): number {
   const whole = tail.slice(0, tail.lastIndexOf('\n') + 1)
   const line = whole.trimEnd().split('\n').at(-1) ?? ''
   return Number(/ number="([0-9]+)"/.exec(line)?.[1] ?? 0)
+}
+
+/**
+ * The newest whole lines before this one, to be sent again with it. librelp keeps what was sent and not acknowledged in
+ * memory alone: where rsyslog restarts while the log host is away, that one line (windowSize=1) is gone for good.
+ */
+function recent(tail: string, number: number): string[] {
+  const lines = new Map<number, string>()
+  for (const line of tail.slice(0, tail.lastIndexOf('\n') + 1).split('\n'))
+    if (line !== '') {
+      const found = numberOf(line)
+      if (found !== undefined && found < number) lines.set(found, line)
+    }
+  return [...lines]
+    .sort(([a], [b]) => a - b)
+    .slice(-repeats)
+    .map(([, line]) => line)
+}
+
+/** Of a whole line of anchor_head; half a line stays where it is. */
+function numberOf(line: string): number | undefined {
+  try {
+    return parseAnchorSyslog(line).anchor.number
+  } catch {
+    return undefined // a run that was cut off left it
+  }
 }
 
 /** Appends the line of an anchor unless it is there; on the disk on return. */
@@ -63,7 +105,9 @@ function append(dir: string, number: number, bytes: Bytes): void {
       // a run that was cut off left half a line: it stays by itself
       const cut = tail !== '' && !tail.endsWith('\n') ? '\n' : ''
       const line = formatAnchorSyslog(bytes, { host: hostname(), pid: process.pid })
-      writeSync(fd, Buffer.from(`${cut}${line}\n`))
+      const before = tail === '' ? tailBefore(dir, number) : tail
+      const all = [...recent(before, number), line]
+      writeSync(fd, Buffer.from(`${cut}${all.join('\n')}\n`))
     }
     fsyncSync(fd)
     if (tail === '') syncDir(dir)

@@ -128,7 +128,7 @@ const cases: [id: string, facts: Partial<Facts>, says: string][] = [
     { logHost: { name: 'log1:6514', error: 'connection refused' } },
     'the log host log1:6514: connection refused',
   ],
-  ['log-host', { queuedLines: 6 }, '6 anchors wait for the log host log1.example.org:6514'],
+  ['log-host', { queuedLines: 16 }, '16 lines of anchors wait for the log host log1.example.org:6514'],
   ['keyring', { keyring: { status: 'Disabled', error: null } }, 'the keyring is Disabled'],
   ['binary', { binary: 'changed' }, '/usr/local/sbin/vm_oneclick is not the program that was installed'],
 ]

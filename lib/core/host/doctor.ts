@@ -65,8 +65,8 @@ export function lateAnchor({ trail, limits, now }: Pick<Facts, 'trail' | 'limits
 }
 
 const checkHours = 3
-/** A few anchors wait whenever the log host restarts; more mean that it is away. */
-const queueLines = 5
+/** A few anchors, of three lines each, wait whenever the log host restarts; more mean that it is away. */
+const queueLines = 15
 
 export const ailments: readonly Ailment[] = [
   {
@@ -191,7 +191,7 @@ export const ailments: readonly Ailment[] = [
       if (logHost === null) return []
       if (logHost.error !== null) return [`the log host ${logHost.name}: ${logHost.error}`]
       return queuedLines !== null && queuedLines > queueLines
-        ? [`${queuedLines} anchors wait for the log host ${logHost.name}`]
+        ? [`${queuedLines} lines of anchors wait for the log host ${logHost.name}`]
         : []
     },
   },

@@ -72,7 +72,7 @@ ruleset(name="ztmysql_anchors"
         queue.size="1000" queue.checkpointInterval="1" queue.syncQueueFiles="on" queue.saveOnShutdown="on"
         queue.timeoutEnqueue="0") {
   action(name="ztmysql_anchors" type="omrelp" target="${name}" port="${port}" template="ztmysql_anchor"
-         timeout="30" conn.timeout="10" action.resumeRetryCount="-1" action.resumeInterval="5" action.resumeIntervalMax="60"
+         windowSize="1" timeout="30" conn.timeout="10" action.resumeRetryCount="-1" action.resumeInterval="5" action.resumeIntervalMax="60"
          ${tlsOf(name)})
 }
 input(type="imfile" file="${shipFolder}/anchors-*.log" tag="ztmysql" ruleset="ztmysql_anchors" persistStateInterval="100")

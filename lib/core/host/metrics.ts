@@ -156,7 +156,7 @@ export function metricsOf(host: HostState): Metric[] {
       check === null ? [] : [{ value: flag(check.drift !== null) }],
     ),
     metric('check_drift_items', 'Things that were not as installed.', one(check?.drift)),
-    metric('log_queue_lines', 'Anchors that wait for the log host.', one(host.queuedLines)),
+    metric('log_queue_lines', 'Lines of anchors that wait for the log host.', one(host.queuedLines)),
     metric(
       'unit_active',
       'Whether a unit of the installation runs.',
