@@ -1,6 +1,15 @@
 /** proof_suite as operator and auditor type it: collect on the host, verify anywhere, refuse what is no bundle. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -13,6 +22,7 @@ import { judgeBundle } from '../../lib/edge/judge_bundle.ts'
 import { controlsMarkdown } from '../../lib/report.ts'
 import { type Attacked, attacked } from '../support/attacked.ts'
 import { binary } from '../support/binary.ts'
+import { userRow } from '../support/live.ts'
 
 setDefaultTimeout(120_000)
 
@@ -171,6 +181,133 @@ describe('a bundle', () => {
       'fail',
     ])
   }, 60_000)
+
+  describe('handed on', () => {
+    const bundle = () => ['verify', 'bundle.tar.gz', ...evidence(), '--require', 'database']
+
+    test('is reported in every form, to stdout or to a file, by the same verdict', async () => {
+      const begins = {
+        text: 'log ',
+        json: '{"v":2,',
+        html: '<!doctype html>',
+        oscal: '{\n',
+        junit: '<?xml',
+        md: '# ',
+      }
+      for (const [format, begin] of Object.entries(begins)) {
+        const shown = await run(...bundle(), '--format', format)
+        expect([format, shown.code, shown.stderr, shown.stdout.slice(0, begin.length)]).toEqual([
+          format,
+          0,
+          '',
+          begin,
+        ])
+        const kept = await run(...bundle(), '--format', format, '--out', 'report')
+        expect([kept.code, kept.stdout]).toEqual([0, ''])
+        expect(kept.stderr).toBe(`report: ${format} report; verdict: everything asked for holds\n`)
+        expect(statSync(at('report')).mode & 0o777).toBe(0o600)
+      }
+      const full = await run('verify', 'bundle.tar.gz', ...evidence(), '--format', 'junit', '--out', 'report')
+      expect([full.code, readFileSync(at('report'), 'utf8').includes('<failure')]).toEqual([1, true])
+    }, 120_000)
+
+    test('is countersigned, and OpenSSL agrees', async () => {
+      const openssl = (...args: string[]) => Bun.spawnSync(['openssl', ...args], { cwd: dir })
+      openssl('genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', 'key.pem')
+      openssl('pkey', '-in', 'key.pem', '-pubout', '-out', 'key.pub')
+      openssl('genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', 'other.pem')
+      openssl('pkey', '-in', 'other.pem', '-pubout', '-out', 'other.pub')
+      chmodSync(at('key.pem'), 0o600)
+      const signed = await run('sign', 'bundle.tar.gz', '--sign-key', 'key.pem')
+      expect([signed.code, signed.stderr]).toEqual([0, ''])
+
+      const envelope = JSON.parse(readFileSync(at('bundle.tar.gz.dsse.json'), 'utf8'))
+      const body = Buffer.from(envelope.payload, 'base64')
+      expect(envelope.payloadType).toBe('application/vnd.in-toto+json')
+      const head = `DSSEv1 ${envelope.payloadType.length} ${envelope.payloadType} ${body.length} `
+      writeFileSync(at('pae'), concat(utf8(head), body))
+      writeFileSync(at('sig'), Buffer.from(envelope.signatures[0].sig, 'base64'))
+      const checked = openssl('dgst', '-sha256', '-verify', 'key.pub', '-signature', 'sig', 'pae')
+      expect(checked.stdout.toString()).toBe('Verified OK\n')
+      const statement = JSON.parse(body.toString())
+      expect(statement._type).toBe('https://in-toto.io/Statement/v1')
+      const files = await unpackArchive(readFileSync(at('bundle.tar.gz')), 'bundle', 1 << 28)
+      expect(statement.subject.map((one: { name: string }) => one.name)).toEqual([...files.keys()].sort())
+
+      const good = await run(...bundle(), '--signed-by', 'key.pub', '--json')
+      expect([good.code, (JSON.parse(good.stdout) as Report).bundle.signer]).toEqual([
+        0,
+        expect.stringMatching(/^key [0-9a-f]{64}, who says/),
+      ])
+      for (const [flags, says] of [
+        [['--signed-by', 'other.pub'], 'not signed by the key that was named'],
+        [['--signed-by', 'key.pub', '--signature', 'nowhere'], 'nowhere'],
+        [['--signed-by', 'key.pem'], 'PUBLIC KEY'],
+      ] as const) {
+        const refused = await run(...bundle(), ...flags)
+        expect([refused.code === 0, refused.stdout]).toEqual([false, ''])
+        expect(refused.stderr).toContain(says)
+      }
+      // of other bytes: another bundle of the same log
+      const others = new Map(files).set('schema.json', utf8('[]\n'))
+      writeFileSync(at('other.tar.gz'), await packArchive(others, 0o644))
+      const another = await run(
+        'verify',
+        'other.tar.gz',
+        ...evidence(),
+        '--signed-by',
+        'key.pub',
+        '--signature',
+        'bundle.tar.gz.dsse.json',
+      )
+      expect([another.code, another.stderr]).toEqual([1, expect.stringContaining('signs other files')])
+      envelope.payload = Buffer.from(body.toString().replace('received', 'recieved')).toString('base64')
+      writeFileSync(at('bent.json'), JSON.stringify(envelope))
+      const bent = await run(...bundle(), '--signed-by', 'key.pub', '--signature', 'bent.json')
+      expect([bent.code, bent.stderr]).toEqual([1, expect.stringContaining('not signed by the key')])
+    }, 120_000)
+
+    test('holds the parts of the tool and public certificates alone', async () => {
+      const files = await unpackArchive(readFileSync(at('bundle.tar.gz')), 'bundle', 1 << 28)
+      const bom = JSON.parse(Buffer.from(files.get('sbom.cdx.json') ?? '').toString())
+      expect([bom.bomFormat, bom.components.length > 50]).toEqual(['CycloneDX', true])
+      const names = [...files.keys()].filter(name => name.startsWith('certificates/'))
+      expect(names).toEqual(
+        ['ca-1', 'probe_a', 'probe_auditor', 'probe_b', 'server'].map(name => `certificates/${name}.pem`),
+      )
+    })
+  })
+
+  test('is compared with a later one, which goes on where it ended', async () => {
+    await a.live.write(a.acme, 'users', 'create', userRow(a.acme))
+    await a.shell.root.run('SET GLOBAL local_infile = ON')
+    try {
+      const atOnce = ['--trust', a.live.at('pki', 'trust'), '--require', 'host.settings']
+      const args = [...onHost(), '--out', 'later.tar.gz', ...atOnce]
+      const collected = await ended(start(args, { CLIENTS_DIR: a.live.at('probes') }))
+      // the collecting run sees it too
+      expect([collected.code, collected.stdout.includes('\nFAIL host.settings\n')]).toEqual([1, true])
+    } finally {
+      await a.shell.root.run('SET GLOBAL local_infile = OFF')
+    }
+    const plain = await run('diff', 'bundle.tar.gz', 'later.tar.gz')
+    expect([plain.code, plain.stderr]).toEqual([0, ''])
+    expect(plain.stdout).toContain(
+      'changed  observation settings\n         result.variables.local_infile:\n           - "OFF"\n           + "ON"',
+    )
+    expect(plain.stdout).toContain('verdict: the newer bundle continues the older one')
+    const judged = await run('diff', 'bundle.tar.gz', 'later.tar.gz', ...evidence(), '--require', 'database')
+    expect([judged.code, judged.stdout.includes('host.settings: pass → fail')]).toEqual([1, true])
+    const back = await run('diff', 'later.tar.gz', 'bundle.tar.gz', '--json')
+    expect([back.code, JSON.parse(back.stdout)]).toEqual([
+      1,
+      expect.objectContaining({ continues: false, fault: expect.stringContaining('ends before event') }),
+    ])
+    expect(
+      (await run('diff', 'bundle.tar.gz', 'later.tar.gz', '--trust', a.live.at('pki', 'trust'))).code,
+    ).toBe(2)
+    expect((await run('diff', 'bundle.tar.gz', 'nothing.tar.gz')).code).toBe(3)
+  }, 120_000)
 })
 
 test('a collector that is not on the host sees what the network shows, and waits for the timer’s anchors', async () => {
@@ -221,6 +358,10 @@ describe('collecting is refused, and leaves no file,', () => {
       [['--nonce', 'AB'], undefined, 2, '64 lower-case hex digits'],
       [['--conf-dir', '/etc'], undefined, 2, 'belong together'],
       [['--canary', at('no-canary')], undefined, 3, 'no-canary'],
+      [['--canary-fd', '77'], undefined, 3, 'descriptor 77'],
+      [['--canary-fd', '0'], undefined, 2, 'needs 8 characters'],
+      [['--canary-fd', '0', '--canary', at('x')], undefined, 2, 'two ways to give one text'],
+      [['--trust', at('x')], undefined, 2, '--trust needs --worm'],
     ] as const) {
       const answer = await attempt([...args], clients)
       expect([args, answer.code, answer.stdout]).toEqual([args, code, ''])

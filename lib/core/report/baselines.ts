@@ -1,6 +1,7 @@
 /** Judges the rows of outside baselines from the controls, settings and accounts that show them. */
 import type { Baseline, BaselineRow } from '../controls/baselines/baseline.ts'
 import { baselines } from '../controls/baselines/index.ts'
+import { isV6Pattern } from '../host_part.ts'
 import type { Judged } from '../proof/judge.ts'
 import { type AccountRow, readAccounts, readSettings, type ServerSettings } from '../proof/judgements.ts'
 import type { Observation } from '../proof/observation.ts'
@@ -79,7 +80,8 @@ const faults: Record<NonNullable<BaselineRow['accounts']>, (account: AccountRow)
   anonymous: ({ user }) => user === '',
   'without-secret': ({ has_secret, locked, plugin }) =>
     !has_secret && !locked && plugin !== 'auth_socket' && plugin !== 'mysql_no_login',
-  'any-host': ({ host }) => host === '' || host.includes('%'),
+  // a network of IPv6 has no other spelling in MySQL than one with a %
+  'any-host': ({ host }) => host === '' || (host.includes('%') && !isV6Pattern(host)),
   'remote-root': ({ user, host }) => user === 'root' && !['localhost', '127.0.0.1', '::1'].includes(host),
 }
 

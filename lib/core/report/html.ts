@@ -113,7 +113,7 @@ function trail(report: Report): Markup {
   return section(
     'trail',
     'Trail and anchors',
-    html`<figure class="card">${chart}<figcaption>Above, how the trail grew; below, when the store received each anchor. What was stored since the last anchor before a gap could be rewritten until the next one came.</figcaption></figure>
+    html`<figure class="card"><div class="scroll" tabindex="0" role="region" aria-label="Picture of trail and anchors">${chart}</div><figcaption>Above, how the trail grew; below, when the store received each anchor. What was stored since the last anchor before a gap could be rewritten until the next one came.</figcaption></figure>
 ${gaps}
 <details class="plain"><summary>The newest ${newest.length} anchors as a table</summary><div class="body">${table(
       'Anchors of the auditor’s own copy',
@@ -153,7 +153,7 @@ const certificates = (report: Report): Markup =>
   section(
     'certificates',
     'Certificates',
-    html`<figure class="card">${certificateChart(report)}<figcaption>Time left, soonest first, on a scale from a day to ten years. Certificates of probes live a day by design.</figcaption></figure>
+    html`<figure class="card"><div class="scroll" tabindex="0" role="region" aria-label="Picture of certificates">${certificateChart(report)}</div><figcaption>Time left, soonest first, on a scale from a day to ten years. Certificates of probes live a day by design.</figcaption></figure>
 <details class="plain"><summary>All ${report.certificates.length} as a table</summary><div class="body">${table(
       'Certificates and revocation lists',
       [['name'], ['role'], ['known from'], ['state'], ['until'], ['days left', true]],

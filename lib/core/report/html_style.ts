@@ -28,7 +28,8 @@ h3 { font-size: 1.05rem; margin: 1.75rem 0 .6rem; }
 h4 { font-size: .95rem; margin: 1.1rem 0 .35rem; }
 p { margin: .5rem 0; }
 code, pre { font-family: ui-monospace, "SFMono-Regular", Menlo, Consolas, "Liberation Mono", monospace; font-size: .86em; }
-code, pre, dd, td { overflow-wrap: anywhere; unicode-bidi: isolate; }
+body { overflow-wrap: anywhere; }
+code, pre, dd, td { unicode-bidi: isolate; }
 .soft { color: var(--soft); }
 .skip { position: absolute; left: -100vw; }
 .skip:focus { left: 1rem; top: 1rem; background: var(--card); padding: .5rem .9rem; z-index: 2; }
@@ -56,7 +57,7 @@ table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 caption { text-align: left; color: var(--soft); padding-bottom: .5rem; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--rule); }
 th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; } .places { margin: 0; padding-left: 1rem; } td > code { white-space: nowrap; }
+.scroll { overflow-x: auto; position: relative; } .places { margin: 0; padding-left: 1rem; } td > code { white-space: nowrap; }
 .matrix th:first-child { white-space: nowrap; width: 8rem; } .matrix tr:last-child > * { border-bottom: 0; }
 .chips { display: flex; flex-wrap: wrap; gap: .4rem; list-style: none; margin: 0; padding: 0; }
 .chip { display: inline-flex; gap: .35rem; align-items: baseline; padding: .1rem .55rem; border-radius: .4rem; border: 1px solid var(--tint); background: var(--fill); color: var(--tint); text-decoration: none; font-size: .86rem; }
@@ -90,6 +91,7 @@ footer { color: var(--soft); border-top: 1px solid var(--rule); margin-top: 3rem
 @media (max-width: 40rem) {
   .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: .6rem; }
   summary { grid-template-columns: 1fr auto; } summary .what { grid-column: 1 / -1; grid-row: 2; }
+  .scroll table { min-width: 44rem; } .scroll caption { max-width: 88vw; } .scroll svg { min-width: 38rem; }
   .matrix, .matrix caption, .matrix tbody, .matrix tr, .matrix th, .matrix td { display: block; } .matrix thead { display: none; }
   .matrix th { border: 0; padding-bottom: 0; width: auto; }
 }
