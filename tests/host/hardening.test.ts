@@ -76,7 +76,7 @@ describe('security upgrades', () => {
     // the archive of security upgrades, as its label and its code name say
     await host.mustSh(`cd /root/repo
       for f in *.deb; do dpkg-deb -f $f; echo "Filename: ./$f"; echo "Size: $(stat -c %s $f)"; echo "SHA256: $(sha256sum $f | cut -d' ' -f1)"; echo; done > Packages
-      printf 'Origin: Debian\\nLabel: Debian-Security\\nSuite: unstable-security\\nCodename: sid-security\\nSHA256:\\n %s %s Packages\\n' $(sha256sum Packages | cut -d' ' -f1) $(stat -c %s Packages) > Release
+      printf 'Origin: Debian\\nLabel: Debian-Security\\nSuite: unstable-security\\nCodename: %s-security\\nSHA256:\\n %s %s Packages\\n' $(lsb_release -cs) $(sha256sum Packages | cut -d' ' -f1) $(stat -c %s Packages) > Release
       chmod 755 /root /root/repo
       rm -rf /var/lib/apt/lists/*; rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
       echo 'deb [trusted=yes] file:/root/repo ./' > /etc/apt/sources.list.d/security.list
