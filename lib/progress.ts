@@ -13,11 +13,16 @@ const quiet: Progress = { update: () => undefined, stop: () => undefined }
 export function progress(label: string, unit: string): Progress {
   if (!interactive()) return quiet
   const bar = new SingleBar({
-    format: `${label} {bar} {percentage}% | {value}/{total} ${unit} | {eta_formatted} left`,
+    format: `${label} {bar} {percentage}% | {value}/{total} ${unit} | {rate}/s | {eta_formatted} left`,
     clearOnComplete: true,
     hideCursor: true,
     fps: 8,
   })
+  let began = 0
+  const rate = (done: number) => ({
+    rate: Math.round((done - first) / Math.max(1, (performance.now() - began) / 1000)),
+  })
+  let first = 0
   let state: 'new' | 'moving' | 'stopped' = 'new'
   const stop = () => {
     if (state === 'moving') bar.stop()
@@ -29,11 +34,13 @@ export function progress(label: string, unit: string): Progress {
       if (state === 'stopped') return
       if (state === 'new') {
         onLastWord(stop) // Ctrl-C or an error would leave the terminal without its cursor
-        bar.start(total, done)
+        began = performance.now()
+        first = done
+        bar.start(total, done, rate(done))
       }
       state = 'moving'
       bar.setTotal(Math.max(total, done))
-      bar.update(done)
+      bar.update(done, rate(done))
     },
     stop,
   }

@@ -3,11 +3,13 @@
  * pq_envelope_cli: seals people into the database and reads them back, without anybody handling a key.
  * Every write is signed by the client's certificate key, and its receipt is kept.
  */
-import { type Command, command, Option, print, runMain, say } from '../lib/cli.ts'
+import { type Command, command, Option, print, runMain, say, wholeNumber } from '../lib/cli.ts'
 import type { ClientFlags, FindFlags, KmsFlags, SealFlags, TenantKeyFlags } from '../lib/client/actions.ts'
+import type { ExportFlags, ImportFlags } from '../lib/client/bulk_actions.ts'
 import { ZtError } from '../lib/core/errors.ts'
 
 const load = () => import('../lib/client/actions.ts')
+const bulk = () => import('../lib/client/bulk_actions.ts')
 
 const kmsOptions = (cmd: Command): Command =>
   cmd
@@ -40,6 +42,7 @@ const inputOption = (cmd: Command): Command =>
 const main = command('pq_envelope_cli', 'Seal records into the database, and read them back.', [
   'pq_envelope_cli create --input person.json',
   'pq_envelope_cli read 3b9d6f20-1a2b-4c3d-8e4f-5a6b7c8d9e0f',
+  'pq_envelope_cli import people.csv',
   'pq_envelope_cli find --input - <<< \'{"email":"ada@example.org"}\'',
   'pq_envelope_cli keygen --tenant acme --out clients/acme-kem.json',
   'pq_envelope_cli tenant-key --pq --issuer issuers/acme-issuer.json',
@@ -93,6 +96,35 @@ clientOptions(main.command('resend').description('send writes again whose receip
     for (const line of await (await load()).resend(flags, say)) print(line)
   },
 )
+
+clientOptions(
+  main
+    .command('import')
+    .description('write every record of a CSV or JSON-lines file; - is stdin')
+    .argument('<file>'),
+)
+  .addOption(new Option('--format <format>', 'default: what the input looks like').choices(['csv', 'jsonl']))
+  .option('--delimiter <character>', 'of CSV', ',')
+  .option('--checkpoint <file>', 'how far it has come (default: FILE.import.json)')
+  .option('--rejects <file>', 'which lines were refused, and why (default: FILE.rejects.jsonl)')
+  .option('--patience <seconds>', 'how long to wait at a closed gate', '600')
+  .action(async (file: string, flags: Omit<ImportFlags, 'patience'> & { patience: string }) => {
+    const patience = wholeNumber('--patience', flags.patience, 0)
+    const [{ importFile }, { progress }] = await Promise.all([bulk(), import('../lib/progress.ts')])
+    const bar = progress('import', 'records')
+    const { line, complete } = await importFile(file, { ...flags, patience }, bar, say)
+    print(line)
+    if (!complete) process.exitCode = 1
+  })
+
+clientOptions(main.command('export').description('decrypt every live record into a file'))
+  .requiredOption('--out <file>', 'private file that is made; - is stdout')
+  .addOption(new Option('--format <format>', 'of the output').choices(['csv', 'jsonl']).default('jsonl'))
+  .option('--yes', 'do it: what is written is plaintext')
+  .action(async (flags: ExportFlags) => {
+    const line = await (await bulk()).exportRows(flags, print, say)
+    if (line !== undefined) print(line)
+  })
 
 passphraseOption(
   clientOptions(main.command('tenant-key').description("make, wrap and sign the tenant's data keys")),

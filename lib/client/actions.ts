@@ -32,7 +32,7 @@ export interface ClientFlags extends KmsFlags {
   table: string
 }
 
-type Warn = (line: string) => void
+export type Warn = (line: string) => void
 
 const kmsOptions = (flags: KmsFlags, warn: Warn) => ({
   allowRemoteEmulator: flags.allowRemoteEmulator === true,
@@ -40,7 +40,7 @@ const kmsOptions = (flags: KmsFlags, warn: Warn) => ({
 })
 
 /** Runs `use` with a client, and closes it. */
-async function withClient<T>(
+export async function withClient<T>(
   flags: ClientFlags,
   warn: Warn,
   use: (open: ReturnType<typeof openClientFiles>) => Promise<T>,
@@ -88,7 +88,7 @@ export function read(id: string, flags: ClientFlags, warn: Warn): Promise<string
   return withClient(flags, warn, async ({ client }) => formatPlain(await client.read(flags.table, id)))
 }
 
-const foundLine = ({ id, plain }: Found): string => formatPlain({ id, ...plain })
+export const foundLine = ({ id, plain }: Found): string => formatPlain({ id, ...plain })
 
 /** Every live row, one line each, as it is read. */
 export function readAll(flags: ClientFlags, print: (line: string) => void, warn: Warn): Promise<void> {
@@ -163,6 +163,8 @@ export function resend(flags: ClientFlags, warn: Warn): Promise<string[]> {
   return withClient(flags, warn, async ({ client }) => {
     const lines: string[] = []
     for (const write of client.pending()) lines.push(written(await client.resend(write)))
+    for (const writes of client.pendingBatches())
+      lines.push(...(await client.resendBatch(writes)).map(written))
     return lines
   })
 }

@@ -9,17 +9,17 @@ import { ZtError } from '../core/errors.ts'
 import { columnsOf, type Row, saltLength, type TableDefinition } from '../core/tables.ts'
 import type { Trust } from '../core/trust.ts'
 import type { Kms } from '../edge/kms.ts'
-import type { MysqlOptions } from '../edge/mysql.ts'
+import { MysqlError, type MysqlOptions } from '../edge/mysql.ts'
 import { type DataKeys, makeDataKey, type NewDataKey, openDataKeys } from './data_keys.ts'
 import type { Identity } from './identity.ts'
 import { type TenantKms, tenantKms } from './kms.ts'
 import { batchLimit, type Write } from './pending.ts'
-import { type Found, openReader, type Reader, sizeOf } from './reader.ts'
+import { type Found, type Known, openReader, type Reader, sizeOf } from './reader.ts'
 import { openReceipts, type Receipts } from './receipts.ts'
 import { openSession, type Session } from './session.ts'
 import { openWriter, type Writer, type Written } from './writer.ts'
 
-export type { Found } from './reader.ts'
+export type { Found, Known } from './reader.ts'
 export type { Written } from './writer.ts'
 
 export interface ClientOptions {
@@ -43,6 +43,13 @@ export interface Client {
   create(table: string, plain: unknown): Promise<Written>
   /** Many rows, 500 a call; each call is all or nothing, and those before it stand. @throws as create */
   createMany(table: string, plains: readonly unknown[]): Promise<Written[]>
+  /** Rows whose ids and event ids the caller chose, at most 500, all or none; the receipts in one file. @throws as create */
+  createBatch(
+    table: string,
+    items: readonly { id: string; event: string; plain: unknown }[],
+  ): Promise<Written[]>
+  /** Which of at most 500 keys the database has. @throws as read */
+  lookUp(table: string, ids: readonly string[]): Promise<Map<string, Known>>
   /** Replaces every member of a live row. @throws as create, CONFLICT where somebody was quicker */
   update(table: string, id: string, plain: unknown): Promise<Written>
   /** Destroys a row's record key, cells, salt and blind indexes; its tombstone and its history stay, and so do backups. */
@@ -59,6 +66,10 @@ export interface Client {
   retireDataKey(id: string): Promise<Written>
   /** Writes whose receipt never came. */
   pending(): Write[]
+  /** Calls of many writes whose receipts never came. */
+  pendingBatches(): Write[][]
+  /** Sends such a call again, as it was. */
+  resendBatch(writes: readonly Write[]): Promise<Written[]>
   /** Sends one again, as it was. */
   resend(write: Write): Promise<Written>
   close(): Promise<void>
@@ -105,7 +116,8 @@ class TenantClient implements Client {
 
   async create(table: string, plain: unknown): Promise<Written> {
     const def = this.#def(table)
-    return this.#writer.write(def, 'create', await this.#seal(def, newUuid(), 1, plain))
+    const id = newUuid()
+    return this.#sealing(async () => this.#writer.write(def, 'create', await this.#seal(def, id, 1, plain)))
   }
 
   async createMany(table: string, plains: readonly unknown[]): Promise<Written[]> {
@@ -113,18 +125,44 @@ class TenantClient implements Client {
     for (const plain of plains) checkPlain(def, plain) // none is written where one is wrong
     const written: Written[] = []
     for (let i = 0; i < plains.length; i += batchLimit) {
-      const rows: Row[] = []
-      for (const plain of plains.slice(i, i + batchLimit))
-        rows.push(await this.#seal(def, newUuid(), 1, plain))
-      written.push(...(await this.#writer.writeMany(def, rows)))
+      const batch = plains.slice(i, i + batchLimit).map(plain => ({ id: newUuid(), plain }))
+      const sent = await this.#sealing(async () => {
+        const rows: Row[] = []
+        for (const { id, plain } of batch) rows.push(await this.#seal(def, id, 1, plain))
+        return this.#writer.writeMany(def, rows)
+      })
+      written.push(...sent)
     }
     return written
+  }
+
+  async createBatch(
+    table: string,
+    items: readonly { id: string; event: string; plain: unknown }[],
+  ): Promise<Written[]> {
+    const def = this.#def(table)
+    return this.#sealing(async () => {
+      const rows: Row[] = []
+      for (const { id, plain } of items) rows.push(await this.#seal(def, id, 1, plain))
+      return this.#writer.writeBatch(
+        def,
+        'create',
+        rows,
+        items.map(({ event }) => event),
+      )
+    })
+  }
+
+  lookUp(table: string, ids: readonly string[]): Promise<Map<string, Known>> {
+    return this.#reader.lookUp(this.#def(table), ids)
   }
 
   async update(table: string, id: string, plain: unknown): Promise<Written> {
     const def = this.#def(table)
     const old = await this.#reader.fetchLive(def, id)
-    return this.#writer.write(def, 'update', await this.#seal(def, id, Number(old.version) + 1, plain))
+    return this.#sealing(async () =>
+      this.#writer.write(def, 'update', await this.#seal(def, id, Number(old.version) + 1, plain)),
+    )
   }
 
   async erase(table: string, id: string): Promise<Written> {
@@ -183,12 +221,36 @@ class TenantClient implements Client {
     return this.#receipts.pending(this.#options.definitions)
   }
 
+  pendingBatches(): Write[][] {
+    return this.#receipts.pendingMany(this.#options.definitions)
+  }
+
+  async resendBatch(writes: readonly Write[]): Promise<Written[]> {
+    for (const write of writes) this.#requireOwn(write)
+    return this.#writer.sendBatch(writes)
+  }
+
   async resend(write: Write): Promise<Written> {
+    this.#requireOwn(write)
+    return this.#writer.send(write)
+  }
+
+  #requireOwn(write: Write): void {
     if (write.origin !== this.#options.trust.origin || write.row.tenant_id !== this.#tenantId)
       throw new ZtError('REFUSED', `pending write ${write.event}: is of another log or tenant`, {
         hint: 'send it with the trust folder and the account that it was made with',
       })
-    return this.#writer.send(write)
+  }
+
+  /** Once more where the data key was retired since it was looked up: a rotation goes on while others write. */
+  async #sealing<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act()
+    } catch (thrown) {
+      if (!(thrown instanceof MysqlError) || thrown.sqlState !== '45W07') throw thrown
+      this.#keys.forget(recordPurpose)
+      return act()
+    }
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 /** Reads of a tenant's rows: by key, by blind index, all of them; each is checked and opened before anybody sees it. */
-import { type Bytes, isUuid, uuidBytes } from '../core/bytes.ts'
+import { type Bytes, isUuid, uuidBytes, uuidText } from '../core/bytes.ts'
 import { wipe } from '../core/envelope/aead.ts'
 import { blindIndex, normalise } from '../core/envelope/blind_index.ts'
 import { blindPurpose } from '../core/envelope/key_name.ts'
@@ -27,11 +27,23 @@ export interface Reader {
   open(def: TableDefinition, row: Row): Promise<Found>
   /** Live rows in the order of their keys, `pageSize` a statement: the memory it takes is a page's. */
   pages(def: TableDefinition, filter?: Filter): AsyncGenerator<Row[]>
+  /** Which of these keys are there, in whatever state; at most pageSize of them. @throws as open */
+  lookUp(def: TableDefinition, ids: readonly string[]): Promise<Map<string, Known>>
   /**
    * Live rows whose sealed columns equal all these texts after normalisation. A hit of the index is a guess until the
    * row's own cells confirm it. @throws BAD_INPUT where a column has no blind index or a text is malformed
    */
   find(def: TableDefinition, wanted: Readonly<Record<string, string>>): AsyncGenerator<Found>
+}
+
+/** What the database has under a key. */
+export interface Known {
+  readonly version: number
+  readonly wrapVersion: number
+  /** Id of its last event. */
+  readonly event: string
+  /** Of a live row in its first version, opened. */
+  readonly plain?: Plain
 }
 
 export interface Filter {
@@ -134,6 +146,25 @@ export function openReader({ tenant, session, keys, receipts, warn }: ReaderOpti
       receipts.requireFresh(def, row)
       requireLive(def, row, { tenant, key: id })
       return row
+    },
+    lookUp: async (def, ids) => {
+      const known = new Map<string, Known>()
+      if (ids.length === 0) return known
+      const sql = `SELECT * FROM ${def.view ?? def.table} WHERE ${def.key.name} IN (${ids.map(() => '?').join()})`
+      for (const stored of await session.query(
+        sql,
+        ids.map(id => keyOf(def, id)),
+      )) {
+        const row = rowFromDatabase(def, stored)
+        const id = String(row[def.key.name])
+        const [version, wrapVersion] = [Number(row.version), Number(row.wrap_version)]
+        receipts.requireFresh(def, row)
+        const event = stored.evt_id instanceof Uint8Array ? uuidText(stored.evt_id) : ''
+        const first = version === 1 && row.state === def.states[0]
+        const plain = first ? (await open(def, row)).plain : undefined
+        known.set(id, { version, wrapVersion, event, ...(plain === undefined ? {} : { plain }) })
+      }
+      return known
     },
     open,
     pages,

@@ -2,8 +2,14 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isRowEvent } from '../core/audit/event.ts'
-import { formatReceipt, makeReceipt, parseReceipt, receiptName } from '../core/audit/receipt.ts'
-import { type Bytes, toHex } from '../core/bytes.ts'
+import {
+  formatReceipt,
+  makeReceipt,
+  parseReceipt,
+  parseReceipts,
+  receiptName,
+} from '../core/audit/receipt.ts'
+import { type Bytes, fromUtf8, toHex } from '../core/bytes.ts'
 import { rowDigest } from '../core/digest.ts'
 import { placeOf } from '../core/envelope/row_mac.ts'
 import { ZtError } from '../core/errors.ts'
@@ -25,6 +31,13 @@ export interface Receipts {
   keep(event: string, payload: Bytes): string
   /** The database refused it: nothing was written. */
   drop(event: string): void
+  /** The writes of one call, in one file named after the first: a file each would cost more than the call. */
+  expectMany(writes: readonly Write[]): void
+  /** Their receipts, in one file. @returns the path */
+  keepMany(receipts: readonly { event: string; payload: Bytes }[]): string
+  dropMany(first: string): void
+  /** Every call of many writes whose receipts never came. @throws BAD_FORMAT */
+  pendingMany(definitions: ReadonlyMap<string, TableDefinition>): Write[][]
   /** Puts a payload that does not say what was sent where receipts are not looked for. @returns the path */
   dispute(event: string, payload: Bytes): string
   /** Every write whose receipt never came. @throws BAD_FORMAT */
@@ -40,6 +53,8 @@ interface Newest {
 }
 
 const maxBytes = 1 << 20
+/** Of a call of 500 writes. */
+const maxManyBytes = 1 << 25
 
 export function openReceipts(dir: string, origin: string): Receipts {
   if (existsSync(dir)) makePrivateDir(dir) // whoever only reads needs no folder
@@ -76,9 +91,16 @@ export function openReceipts(dir: string, origin: string): Receipts {
       )
       if (receipt.origin === origin) learn(known, receipt.payload)
     }
+    for (const name of list('.receipts')) {
+      const path = join(dir, name)
+      for (const receipt of parseReceipts(readRegularFile(path, 'receipts', maxManyBytes), path))
+        if (receipt.origin === origin) learn(known, receipt.payload)
+    }
     newest = known
     return known
   }
+
+  const dropMany = (first: string): void => removeFile(file(first, '.pendings'))
 
   return {
     expect: write => {
@@ -92,6 +114,28 @@ export function openReceipts(dir: string, origin: string): Receipts {
       if (newest !== undefined) learn(newest, payload)
       return path
     },
+    expectMany: writes => {
+      const [first] = writes
+      if (first === undefined) return
+      makePrivateDir(dir)
+      createExclusive(file(first.event, '.pendings'), writes.map(formatPending).join(''))
+    },
+    keepMany: kept => {
+      const path = file(kept[0]?.event ?? '', '.receipts')
+      writeFileAtomic(path, kept.map(({ payload }) => formatReceipt({ origin, payload })).join(''))
+      dropMany(kept[0]?.event ?? '')
+      if (newest !== undefined) for (const { payload } of kept) learn(newest, payload)
+      return path
+    },
+    dropMany,
+    pendingMany: definitions =>
+      list('.pendings').map(name => {
+        const path = join(dir, name)
+        const text = fromUtf8(readRegularFile(path, 'pending writes', maxManyBytes), path)
+        return text
+          .split(/(?<=\n)/)
+          .map((line, i) => parsePending(definitions, line, `pending writes ${path}: line ${i + 1}`))
+      }),
     drop: event => removeFile(file(event, '.pending')),
     dispute: (event, payload) => {
       const path = file(event, '.disputed')

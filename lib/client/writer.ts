@@ -21,6 +21,15 @@ export interface Written {
 export interface Writer {
   /** Creates of one table in one call, all or nothing. @throws as write */
   writeMany(def: TableDefinition, rows: readonly Row[]): Promise<Written[]>
+  /** The same with the receipts in one file. @param events ids that the caller chose, one a row */
+  writeBatch(
+    def: TableDefinition,
+    action: Write['action'],
+    rows: readonly Row[],
+    events?: readonly string[],
+  ): Promise<Written[]>
+  /** Sends a call of many writes that is pending. @throws as write */
+  sendBatch(writes: readonly Write[]): Promise<Written[]>
   /** @param row as it is after the action. @throws what MySQL and the disk throw; VERIFY_FAILED on a wrong receipt */
   write(def: TableDefinition, action: Write['action'], row: Row): Promise<Written>
   /** Sends a write that is pending. @throws as write */
@@ -41,7 +50,7 @@ export function openWriter(identity: Identity, origin: string, session: Session,
     return keep(write, payloadOf(write, results[0]?.[0]?.receipt))
   }
 
-  const keep = (write: Write, payload: Bytes): Written => {
+  const compare = (write: Write, payload: Bytes): void => {
     const wrong = whatDiffers(write, payload, identity.account)
     if (wrong !== undefined) {
       const path = receipts.dispute(write.event, payload)
@@ -51,12 +60,15 @@ export function openWriter(identity: Identity, origin: string, session: Session,
         { hint: `what the database returned is kept in ${path}: show it to the auditor` },
       )
     }
-    const path = kept(write, () => receipts.keep(write.event, payload))
-    const { [write.def.key.name]: id, version } = write.row
-    return { id: String(id), event: write.event, version: Number(version), receipt: path }
   }
 
-  const sendMany = async (writes: readonly Write[]): Promise<Written[]> => {
+  const keep = (write: Write, payload: Bytes): Written => {
+    compare(write, payload)
+    const path = kept(write, () => receipts.keep(write.event, payload))
+    return writtenOf(write, path)
+  }
+
+  const callMany = async (writes: readonly Write[], drop: () => void): Promise<Bytes[]> => {
     const { procedure, params } = batchCallOf(writes)
     const [first] = writes
     if (first === undefined) return []
@@ -65,11 +77,24 @@ export function openWriter(identity: Identity, origin: string, session: Session,
       results = await session.call(procedure, params)
     } catch (thrown) {
       if (!isRefusal(thrown)) throw unanswered(first, thrown)
-      for (const { event } of writes) receipts.drop(event)
+      drop()
       throw thrown
     }
     const payloads = payloadsOf(first, results[0]?.[0]?.receipts)
-    return writes.map(write => keep(write, payloadOf(write, payloads.get(write.event))))
+    return writes.map(write => payloadOf(write, payloads.get(write.event)))
+  }
+
+  const sendBatch = async (writes: readonly Write[]): Promise<Written[]> => {
+    const [first] = writes
+    if (first === undefined) return []
+    const payloads = await callMany(writes, () => receipts.dropMany(first.event))
+    const kepts = writes.map((write, i) => {
+      const payload = payloads[i] ?? new Uint8Array(0)
+      compare(write, payload)
+      return { event: write.event, payload }
+    })
+    const path = kept(first, () => receipts.keepMany(kepts))
+    return writes.map(write => writtenOf(write, path))
   }
 
   return {
@@ -79,8 +104,21 @@ export function openWriter(identity: Identity, origin: string, session: Session,
       batchCallOf(writes) // refuses before anything is kept
       await session.ready()
       for (const write of writes) receipts.expect(write)
-      return sendMany(writes)
+      const payloads = await callMany(writes, () => {
+        for (const { event } of writes) receipts.drop(event)
+      })
+      return writes.map((write, i) => keep(write, payloads[i] ?? new Uint8Array(0)))
     },
+    writeBatch: async (def, action, rows, events = []) => {
+      const by = { origin, ...identity }
+      const writes = rows.map((row, i) => prepareWrite(def, action, row, by, events[i]))
+      if (writes.length === 0) return []
+      batchCallOf(writes) // refuses before anything is kept
+      await session.ready()
+      receipts.expectMany(writes)
+      return sendBatch(writes)
+    },
+    sendBatch,
     write: async (def, action, row) => {
       const write = prepareWrite(def, action, row, { origin, ...identity })
       callOf(write) // refuses before anything is kept
@@ -89,6 +127,10 @@ export function openWriter(identity: Identity, origin: string, session: Session,
       return send(write)
     },
   }
+}
+
+function writtenOf({ def, event, row }: Write, receipt: string): Written {
+  return { id: String(row[def.key.name]), event, version: Number(row.version), receipt }
 }
 
 function whatDiffers(write: Write, payload: Bytes, account: string): string | undefined {

@@ -21,15 +21,15 @@ export interface Write {
   readonly signer: Bytes
 }
 
-/** A write of `row` with a fresh event id, signed. */
+/** A write of `row`, signed. @param event fresh, or one that names this very write and no other */
 export function prepareWrite(
   def: TableDefinition,
   action: RowAction,
   row: Row,
   by: { origin: string; signer: Bytes; secretKey: Bytes },
+  event = newUuid(),
 ): Write {
   const place = placeOf(def, row)
-  const event = newUuid()
   const signature = signWrite(by.secretKey, {
     origin: by.origin,
     event,

@@ -14,7 +14,7 @@ import {
 } from '../core/audit/export.ts'
 import { Findings } from '../core/audit/findings.ts'
 import { baseOf } from '../core/audit/prove.ts'
-import { parseReceipt, type Receipt } from '../core/audit/receipt.ts'
+import { parseReceipt, parseReceipts, type Receipt } from '../core/audit/receipt.ts'
 import type { StoredAnchor, TrailSource } from '../core/audit/source.ts'
 import { type Verdict, verifyTrail } from '../core/audit/trail_verdict.ts'
 import { toHex } from '../core/bytes.ts'
@@ -84,7 +84,14 @@ export async function readReceipts(dir: string): Promise<Receipt[]> {
     throw fileError(thrown, dir, 'receipts')
   })
   const names = found.filter(name => name.endsWith('.json')).sort()
-  return names.map(name => parseReceipt(readRegularFile(join(dir, name), 'receipt', 1 << 16), name, name))
+  const single = names.map(name =>
+    parseReceipt(readRegularFile(join(dir, name), 'receipt', 1 << 16), name, name),
+  )
+  const many = found.filter(name => name.endsWith('.receipts')).sort()
+  return [
+    ...single,
+    ...many.flatMap(name => parseReceipts(readRegularFile(join(dir, name), 'receipts', 1 << 25), name)),
+  ]
 }
 
 export interface JudgeOptions extends SourceOptions {

@@ -24,6 +24,7 @@ const wrappers: Record<string, RegExp> = {
   bun: /^lib\/edge\/compile\.ts$/,
   commander: /^lib\/cli\.ts$/,
   'cli-progress': /^lib\/progress\.ts$/,
+  'csv-parse': /^lib\/client\/import_records\.ts$/,
   'cli-table3': /^lib\/[a-z_]+\.ts$/,
 }
 

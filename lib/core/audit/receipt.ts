@@ -1,6 +1,6 @@
 /** Receipts: the payload that a procedure returned, kept by the client that asked for it (SPEC §4.8). */
 import { z } from 'zod'
-import { type Bytes, fromBase64, toBase64 } from '../bytes.ts'
+import { type Bytes, fromBase64, fromUtf8, toBase64 } from '../bytes.ts'
 import { ZtError } from '../errors.ts'
 import { formatCanonical, parseCanonical } from '../json.ts'
 import { checkOrigin, isOrigin } from '../origin.ts'
@@ -46,4 +46,10 @@ export function parseReceipt(source: Bytes | string, what = 'receipt', name?: st
   if (name !== undefined && name !== receiptName(receipt))
     throw new ZtError('BAD_FORMAT', `${what}: holds event ${receipt.event.id}, its name is ${name}`)
   return receipt
+}
+
+/** The receipts of one call of many writes, from their one file (SPEC §4.8). @throws BAD_FORMAT, NEWER_FORMAT */
+export function parseReceipts(source: Bytes | string, what = 'receipts'): Receipt[] {
+  const text = typeof source === 'string' ? source : fromUtf8(source, what)
+  return text.split(/(?<=\n)/).map((line, i) => parseReceipt(line, `${what}: line ${i + 1}`))
 }
