@@ -107,7 +107,7 @@ export async function repository(suite = 'local'): Promise<Repository> {
 
 const server = `
 const { folder, hostname } = JSON.parse(process.argv[1])
-const server = Bun.serve({ hostname, port: 80, fetch: async request => {
+const server = Bun.serve({ hostname, port: 80, idleTimeout: 255, fetch: async request => {
   const file = Bun.file(folder + decodeURIComponent(new URL(request.url).pathname))
   return await file.exists() ? new Response(file) : new Response('no such file', { status: 404 })
 } })
@@ -151,4 +151,6 @@ export async function useOnly(host: TestHost, { keyFile }: Repository, suite = '
   await host.write('/etc/apt/keyrings/local.gpg', readFileSync(keyFile))
   const source = `deb [signed-by=/etc/apt/keyrings/local.gpg] http://${router}/ ${suite} main\n`
   await host.write('/etc/apt/sources.list.d/local.list', source)
+  // Bun's server closes where apt asks for the next file before it has the last one
+  await host.write('/etc/apt/apt.conf.d/local', 'Acquire::http::Pipeline-Depth "0";\n')
 }
