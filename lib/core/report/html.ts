@@ -6,8 +6,13 @@ import { style } from './html_style.ts'
 import type { Report } from './schema.ts'
 import { duration, gradeMeans, moment, tally, unmet, verdictWords } from './words.ts'
 
-const table = (caption: string, head: [name: string, number?: boolean][], rows: Value[][]): Markup =>
-  html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption>
+const table = (
+  caption: string,
+  head: [name: string, number?: boolean][],
+  rows: Value[][],
+  kind = 'auto',
+): Markup =>
+  html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table class="${kind}"><caption>${caption}</caption>
 <thead><tr>${head.map(([name, number]) => html`<th scope="col"${number ? html` class="number"` : null}>${name}</th>`)}</tr></thead>
 <tbody>${rows.map(
     cells => html`<tr>${cells.map((cell, i) => html`<td${head[i]?.[1] ? html` class="number"` : null}>${cell}</td>`)}</tr>
@@ -180,6 +185,7 @@ ${report.baselines.map(({ title, source, rows }) => {
     title,
     [['row'], ['verdict'], ['what'], ['why'], ['shown by']],
     rows.map(r => [r.id, pill(r.verdict, verdictWords[r.verdict]), r.title, r.reason, r.by.join(', ')]),
+    'rows',
   )}</div></details>
 `
 })}`,

@@ -57,7 +57,9 @@ table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 caption { text-align: left; color: var(--soft); padding-bottom: .5rem; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--rule); }
 th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; position: relative; } .places { margin: 0; padding-left: 1rem; } td > code { white-space: nowrap; }
+.scroll { overflow-x: auto; position: relative; } td:first-child { white-space: nowrap; }
+.rows { table-layout: fixed; } .rows th:nth-child(1) { width: 8.2rem; } .rows th:nth-child(2) { width: 7.2rem; } .rows th:nth-child(3) { width: 22%; } .rows th:nth-child(5) { width: 20%; }
+.places { margin: 0; padding-left: 1rem; } td > code { white-space: nowrap; }
 .matrix th:first-child { white-space: nowrap; width: 8rem; } .matrix tr:last-child > * { border-bottom: 0; }
 .chips { display: flex; flex-wrap: wrap; gap: .4rem; list-style: none; margin: 0; padding: 0; }
 .chip { display: inline-flex; gap: .35rem; align-items: baseline; padding: .1rem .55rem; border-radius: .4rem; border: 1px solid var(--tint); background: var(--fill); color: var(--tint); text-decoration: none; font-size: .86rem; }
@@ -103,6 +105,7 @@ footer { color: var(--soft); border-top: 1px solid var(--rule); margin-top: 3rem
   tr, summary, .attention, figure, .facts > div { break-inside: avoid; }
   details { break-inside: auto; } details::details-content { content-visibility: visible; height: auto; }
   summary .grade::after, .plain > summary::before { content: none !important; }
+  table { font-size: 8pt; } .pill { font-size: 7.5pt; } td, th { padding: .25rem .6rem .25rem 0; } .rows th:nth-child(1), .rows th:nth-child(2) { width: 6.4rem; } .matrix { font-size: 9pt; }
   pre { max-height: none; overflow: visible; font-size: 7.5pt; }
   .pill, .chip, svg, .banner, .attention { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   a { color: inherit; text-decoration: none; }
