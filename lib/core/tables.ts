@@ -69,6 +69,7 @@ export const tableSchema = z.strictObject({
     update: name.optional(),
     erase: name.optional(),
     retire: name.optional(),
+    rewrapMany: name.optional(),
   }),
 })
 

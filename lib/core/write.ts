@@ -5,7 +5,8 @@ import { rowDigest } from './digest.ts'
 import { placeOf } from './envelope/row_mac.ts'
 import { ZtError } from './errors.ts'
 import { signWrite } from './signature.ts'
-import { columnsOf, columnValue, type Row, type TableDefinition, type Value } from './tables.ts'
+import { rewrapColumns } from './sqlgen/rewrap.ts'
+import { type Column, columnsOf, columnValue, type Row, type TableDefinition, type Value } from './tables.ts'
 
 export interface Write {
   readonly origin: string
@@ -69,25 +70,31 @@ export function callOf({ def, action, row, ...write }: Write): { procedure: stri
 export const batchLimit = 500
 
 /**
- * The batch procedure for creates of one table, and its one JSON parameter. The receipts come back in no given order.
- * @throws BAD_INPUT where the table has no batch form, the writes are not all its creates, or there are too many
+ * The batch procedure for creates or re-wraps of one table, and its one JSON parameter. The receipts come back in no
+ * given order. @throws BAD_INPUT where the table has no such form, the writes are not all of a kind, or there are too many
  */
 export function batchCallOf(writes: readonly Write[]): { procedure: string; params: Value[] } {
   const [first] = writes
-  const procedure = first?.def.procedures.createMany
+  const { createMany, rewrapMany } = first?.def.procedures ?? {}
+  const procedure =
+    first?.action === 'create' ? createMany : first?.action === 'rewrap' ? rewrapMany : undefined
   if (first === undefined || procedure === undefined || writes.length > batchLimit)
     throw new ZtError('BAD_INPUT', `${first?.def.table ?? 'nothing'}: no batch of ${writes.length} rows`, {
       hint: `a batch has 1 to ${batchLimit} rows of one table that has a batch form`,
     })
-  if (writes.some(write => write.def !== first.def || write.action !== 'create'))
-    throw new ZtError('BAD_INPUT', `${first.def.table}: a batch holds creates of one table alone`)
-  return { procedure, params: [`[${writes.map(batchRow).join()}]`] }
+  if (writes.some(write => write.def !== first.def || write.action !== first.action))
+    throw new ZtError('BAD_INPUT', `${first.def.table}: a batch holds one action on one table alone`)
+  const columns =
+    first.action === 'rewrap'
+      ? rewrapColumns(first.def)
+      : columnsOf(first.def).filter(({ name }) => name !== 'tenant_id' && name !== 'state')
+  return { procedure, params: [`[${writes.map(write => batchRow(write, columns)).join()}]`] }
 }
 
-function batchRow({ def, row, event, signature, signer }: Write): string {
-  const members = columnsOf(def)
-    .filter(({ name }) => name !== 'tenant_id' && name !== 'state')
-    .map(column => `${JSON.stringify(column.name)}:${jsonText(columnValue(row, column))}`)
+function batchRow({ row, event, signature, signer }: Write, columns: readonly Column[]): string {
+  const members = columns.map(
+    column => `${JSON.stringify(column.name)}:${jsonText(columnValue(row, column))}`,
+  )
   const tail = { evt_id: event, evt_sig: toBase64(signature), evt_key: toBase64(signer) }
   return `{${members.join()},${JSON.stringify(tail).slice(1)}`
 }

@@ -209,7 +209,10 @@ describe('app_transfer', () => {
   })
 
   test('an account is changed in no other way', async () => {
-    expect(d.define('accounts').procedures).toEqual({ create: 'app_open_account' })
+    expect(d.define('accounts').procedures).toEqual({
+      create: 'app_open_account',
+      rewrapMany: 'app_rewrap_accounts',
+    })
     expect(erasedRow(d.define('accounts'), await account(1)).balance_minor).toBeNull()
   })
 })

@@ -9,7 +9,7 @@ import { begin, definer, ident, indent, literal, type SqlObject } from './text.t
 
 export const batchLimit = 500
 
-const eventColumns: Column[] = [
+export const eventBatchColumns: Column[] = [
   { name: 'evt_id', type: 'uuid', optional: false, head: false },
   { name: 'evt_sig', type: 'bytes', length: 64, max: 64, optional: false, head: false },
   { name: 'evt_key', type: 'bytes', length: 32, max: 32, optional: false, head: false },
@@ -35,22 +35,22 @@ function jsonColumn(column: Column): string {
   }
 }
 
-const jsonTable = (columns: Column[]): string =>
+export const jsonTable = (columns: Column[]): string =>
   `JSON_TABLE(p_rows, '$[*]' COLUMNS (\n${indent(columns.map(jsonColumn).join(',\n'), 2)}\n)) j`
 
-function decoded(column: Column): string {
+export function jsonDecoded(column: Column): string {
   const raw = `j.${ident(column.name)}`
   if (column.type === 'uuid') return `UUID_TO_BIN(${raw})`
   return column.type === 'bytes' ? `FROM_BASE64(${raw})` : raw
 }
 
 /** The check of the single form, and that the text was a value's only spelling or no value at all. */
-function check(def: TableDefinition, column: Column): string {
-  const value = valueCheck(def, column, decoded(column))
+export function jsonCheck(def: TableDefinition, column: Column): string {
+  const value = valueCheck(def, column, jsonDecoded(column))
   const raw = `j.${ident(column.name)}`
-  if (column.type === 'uuid') return `IFNULL(${raw} = BIN_TO_UUID(${decoded(column)}), FALSE)`
+  if (column.type === 'uuid') return `IFNULL(${raw} = BIN_TO_UUID(${jsonDecoded(column)}), FALSE)`
   if (column.type === 'bytes' && column.optional)
-    return `${value} AND (${raw} IS NULL) = (${decoded(column)} IS NULL)`
+    return `${value} AND (${raw} IS NULL) = (${jsonDecoded(column)} IS NULL)`
   return value
 }
 
@@ -62,17 +62,17 @@ export function createBatchProcedure(
   debug = false,
 ): SqlObject {
   if (def.writer !== 'client') throw new Error(`${def.table}: administrators write one row a call`)
-  const given = [...parameterColumns(def, 'create'), ...eventColumns]
+  const given = [...parameterColumns(def, 'create'), ...eventBatchColumns]
   const value = (column: Column): string => {
     if (column.name === 'tenant_id') return 'v_tenant'
-    return column.name === 'state' ? literal(liveState(def)) : decoded(column)
+    return column.name === 'state' ? literal(liveState(def)) : jsonDecoded(column)
   }
-  const names = [...columnsOf(def), ...eventColumns]
+  const names = [...columnsOf(def), ...eventBatchColumns]
   const checks = given.map(c =>
-    c.name === 'version' || c.name === 'wrap_version' ? `j.${c.name} <=> 1` : check(def, c),
+    c.name === 'version' || c.name === 'wrap_version' ? `j.${c.name} <=> 1` : jsonCheck(def, c),
   )
   const parents = parentsOf(def, all)
-  const evt = jsonTable(eventColumns.slice(0, 1))
+  const evt = jsonTable(eventBatchColumns.slice(0, 1))
   const locks = parents.map(
     ({ column, parent }) => `SELECT COUNT(*) INTO v_found
   FROM ${jsonTable(columnsOf(def).filter(c => c.name === column))}

@@ -1,8 +1,9 @@
 /** Everything that a definition turns into, in the order in which it is made. */
 import type { TableDefinition } from '../tables.ts'
-import { createBatchProcedure } from './batch.ts'
+import { batchLimit, createBatchProcedure } from './batch.ts'
 import { createTable } from './columns.ts'
 import { createProcedure, type Definitions } from './procedures.ts'
+import { createRewrapProcedure } from './rewrap.ts'
 import type { SqlObject } from './text.ts'
 import { createTriggers } from './triggers.ts'
 import { createView } from './view.ts'
@@ -12,7 +13,7 @@ export type { SqlObject } from './text.ts'
 
 /** @throws Error where a parent is not defined, BAD_INPUT where a name cannot stand in SQL */
 export function generateObjects(def: TableDefinition, all: Definitions, debug = false): SqlObject[] {
-  const { create, createMany, update, erase, retire } = def.procedures
+  const { create, createMany, update, erase, retire, rewrapMany } = def.procedures
   return [
     { kind: 'table', name: def.table, sql: createTable(def) },
     ...createTriggers(def),
@@ -22,5 +23,6 @@ export function generateObjects(def: TableDefinition, all: Definitions, debug = 
     ...(update ? [createProcedure(def, 'update', update, all, debug)] : []),
     ...(erase ? [createProcedure(def, 'erase', erase, all, debug)] : []),
     ...(retire ? [createProcedure(def, 'retire', retire, all, debug)] : []),
+    ...(rewrapMany ? [createRewrapProcedure(def, rewrapMany, batchLimit, debug)] : []),
   ]
 }

@@ -2,6 +2,7 @@
 import { columnsOf, type TableDefinition } from '../tables.ts'
 import { digestExpression, endState, keyed, liveState } from './columns.ts'
 import { eventExpression, newValue, oldValue } from './event.ts'
+import { wrapColumns } from './rewrap.ts'
 import { definer, ident, literal, type SqlObject, utcNow } from './text.ts'
 
 const refuse = `SIGNAL SQLSTATE '45A02' SET MESSAGE_TEXT = 'this table is written through its procedures';`
@@ -37,15 +38,6 @@ function created(def: TableDefinition): SqlObject {
 ${queue(payload)}
 END`,
   )
-}
-
-/** Columns that a re-wrap may replace: the wrap itself, never what the row MAC covers (SPEC §3.5). */
-const wrapColumns = (def: TableDefinition): string[] => {
-  if (def.sealed) return ['dek_id', 'record_key']
-  const own = def.columns.map(c => c.name)
-  return own.includes('wrap_commit')
-    ? def.columns.flatMap(c => (c.kind === 'clear' && !c.immutable ? [c.name] : []))
-    : []
 }
 
 const same = (name: string): string => `NEW.${ident(name)} <=> OLD.${ident(name)}`
