@@ -13,7 +13,7 @@ import { eventMaxBytes } from '../core/audit/event.ts'
 import { Findings } from '../core/audit/findings.ts'
 import { checkProof, type ProvedEvent } from '../core/audit/proof_check.ts'
 import { coveringAnchor, type Proved, proveConsistency, proveEvents } from '../core/audit/prove.ts'
-import { youngMs } from '../core/audit/queue_check.ts'
+import { isYoung } from '../core/audit/queue_check.ts'
 import { parseReceipt, type Receipt } from '../core/audit/receipt.ts'
 import { type KeptReceipt, reportUnproved, sortReceipts } from '../core/audit/receipt_proofs.ts'
 import type { StoredAnchor, TrailEvent } from '../core/audit/source.ts'
@@ -233,7 +233,7 @@ export async function upgradeReceipts(
         }
     })
     for (const { event } of sought.values())
-      if (Date.now() - Date.parse(event.time) < youngMs)
+      if (isYoung(event.time, Date.now()))
         findings.add('RECEIPT_PENDING', `receipt ${event.id}`, 'not sealed yet')
       else
         findings.add(

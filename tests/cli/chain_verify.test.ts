@@ -130,7 +130,16 @@ describe('one verdict, whatever it is read from:', () => {
         'origin',
         'receipts',
       ]
-        .concat(['engine', 'from', 'rows', 'rowsUnjudged', 'signatureSeconds', 'signaturesChecked', 'v'])
+        .concat([
+          'engine',
+          'from',
+          'judged',
+          'rows',
+          'rowsUnjudged',
+          'signatureSeconds',
+          'signaturesChecked',
+          'v',
+        ])
         .sort(),
     )
     const text = await run(...evidence(), ...bySocket())

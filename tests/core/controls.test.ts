@@ -38,6 +38,7 @@ const emptyTrust = {
 
 const trail = (findings = new Findings()): Verdict => ({
   ok: findings.clean,
+  judged: 'all',
   origin: emptyTrust.origin,
   events: 7,
   head: '',

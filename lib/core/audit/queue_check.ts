@@ -5,6 +5,9 @@ import type { Findings } from './findings.ts'
 /** A write is young while the sealer may still be on its way to it. */
 export const youngMs = 60_000
 
+/** Whether a write of this time may still be on its way. One of a time to come is not young: a clock was set forward. */
+export const isYoung = (time: string, now: number): boolean => Math.abs(now - Date.parse(time)) < youngMs
+
 /** The event of a payload; undefined for one that ChainCheck reports as EVENT_MALFORMED. */
 export function tryParse(payload: Bytes): Event | undefined {
   try {
@@ -40,10 +43,11 @@ export class Queue {
     else this.#waiting.set(event.id, left)
   }
 
-  finish(before: number, findings: Findings): void {
+  /** @param after an event of a later time than this cannot have been queued yet: the clock of the host was ahead */
+  finish(before: number, after: number, findings: Findings): void {
     for (const [id, same] of this.#waiting)
       for (const { time } of same)
-        if (time < before)
+        if (time < before || time > after)
           findings.add('EVENT_UNSEALED', `queued event ${id}`, `committed at ${new Date(time).toISOString()}`)
   }
 }

@@ -1,7 +1,7 @@
 import { type Bytes, equal } from '../bytes.ts'
 import type { Event } from './event.ts'
 import type { Findings } from './findings.ts'
-import { youngMs } from './queue_check.ts'
+import { isYoung } from './queue_check.ts'
 import type { Receipt } from './receipt.ts'
 
 /** Seeks every receipt's payload in the trail; the same bytes, or it is not there. */
@@ -50,10 +50,10 @@ export class ReceiptCheck {
   finish(origin: string, now: number): void {
     for (const receipt of [...this.#open.values()].flat()) {
       const where = `receipt ${receipt.event.id}`
-      const age = now - Date.parse(receipt.event.time)
       if (receipt.origin !== origin)
         this.#findings.add('ORIGIN_MISMATCH', where, `names the log ${receipt.origin}`)
-      else if (age < youngMs) this.#findings.add('RECEIPT_PENDING', where, 'not sealed yet')
+      else if (isYoung(receipt.event.time, now))
+        this.#findings.add('RECEIPT_PENDING', where, 'not sealed yet')
       else
         this.#findings.add(
           'RECEIPT_MISSING',

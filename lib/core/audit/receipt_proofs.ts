@@ -2,7 +2,7 @@
 import { reason, ZtError } from '../errors.ts'
 import type { Findings } from './findings.ts'
 import { checkProof, type ProofOptions } from './proof_check.ts'
-import { youngMs } from './queue_check.ts'
+import { isYoung } from './queue_check.ts'
 import type { Receipt } from './receipt.ts'
 import { parseTlogProof } from './tlog_proof.ts'
 
@@ -45,7 +45,7 @@ export function sortReceipts(
 /** Of receipts for which no trail was at hand: young ones are pending, others want a proof. */
 export function reportUnproved(receipts: readonly Receipt[], now: number, findings: Findings): void {
   for (const { event } of receipts)
-    if (now - Date.parse(event.time) < youngMs)
+    if (isYoung(event.time, now))
       findings.add('RECEIPT_PENDING', `receipt ${event.id}`, 'too young for an anchor to cover it')
     else
       findings.add(

@@ -20,11 +20,13 @@ export interface Slice {
 
 export const wholeState: Slice = { bits: 0, value: 0, quiet: 0 }
 const mostBits = 24
+// the number of rows comes from the source: what is too much for a pass is split when it shows
+const mostBitsAtFirst = 10
 
 /** As many slices as it takes for each to hold about `rowsPerPass` of `rows`. */
 export function slicesFor(rows: number, rowsPerPass: number): Slice[] {
   let bits = 0
-  while (bits < mostBits && rows > rowsPerPass * 2 ** bits) bits++
+  while (bits < mostBitsAtFirst && rows > rowsPerPass * 2 ** bits) bits++
   return Array.from({ length: 2 ** bits }, (_, value) => ({ bits, value, quiet: 0 }))
 }
 

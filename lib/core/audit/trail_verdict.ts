@@ -53,6 +53,8 @@ export interface VerifyOptions {
 
 export interface Verdict {
   ok: boolean
+  /** `chain`: rows and writers' signatures were left out. */
+  judged: 'all' | 'chain'
   origin: string
   /** Number of the first event that was looked at: 0, or the size of the base. */
   from: number
@@ -181,7 +183,11 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
   const readAt = source.takenAt ?? Date.parse(chain.latest)
   if (options.asOf === undefined && !source.range) checkSilence(checked.at(-1), readAt, gapSeconds, findings)
   // the closing anchor of a bundle must cover what waited when its rows were read
-  queue.finish(source.stateSize === undefined ? readAt - youngMs : Number.POSITIVE_INFINITY, findings)
+  queue.finish(
+    source.stateSize === undefined ? readAt - youngMs : Number.POSITIVE_INFINITY,
+    now + youngMs,
+    findings,
+  )
   if (source.head && (source.size !== chain.size || !equal(source.head, chain.head)))
     findings.add(
       'HEAD_MISMATCH',
@@ -191,6 +197,7 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
   receipts.finish(trust.origin, now)
   return {
     ok: findings.clean,
+    judged: options.only ?? 'all',
     origin: trust.origin,
     from,
     events: chain.size,

@@ -60,6 +60,9 @@ export function formatVerdict(verdict: Verdict): string {
   const { findings } = verdict
   return [
     `log         ${verdict.origin}`,
+    ...(verdict.judged === 'chain'
+      ? ['judged      chain, tree and anchors alone: no rows, no signatures of writers']
+      : []),
     `events      ${verdict.events}${verdict.from > 0 ? `, of which ${verdict.events - verdict.from} from event ${verdict.from} on were looked at` : ''}, head ${verdict.head}`,
     `anchors     ${verdict.anchors}, the newest is ${verdict.lastAnchor || 'none'} and covers ${verdict.anchored} events`,
     `rows        ${verdict.rows}${verdict.rowsUnjudged > 0 ? `, of which ${verdict.rowsUnjudged} were not written since and are not judged` : ''}`,
