@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { repository, serve, useOnly } from '../support/host_repository.ts'
@@ -170,9 +170,10 @@ describe('another run', () => {
     expect(other.hostname).toBe('h1\n')
     expect(other.runName).not.toBe(runName)
     const nspawns = () =>
-      readdirSync('/proc')
-        .filter(name => /^\d+$/.test(name) && existsSync(`/proc/${name}/cmdline`))
-        .filter(name => readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(`${other.runName}-h1`))
+      Bun.spawnSync(['pgrep', '-f', `systemd-nspawn.*${other.runName}-h1`])
+        .stdout.toString()
+        .split('\n')
+        .slice(1)
     expect(nspawns().length).toBeGreaterThan(0)
     const spaces = () => readdirSync('/run/netns').filter(name => name.startsWith(other.runName))
     expect(spaces().length).toBe(2)
