@@ -28,7 +28,6 @@ export const devSec: Baseline = {
     {
       id: 'mysql-db-03',
       title: 'there is no test database',
-      controls: ['audit.schema'],
       unseen: 'databases beside securedb are not listed by any probe',
     },
     { id: 'mysql-db-04', title: 'there is no anonymous account', accounts: 'anonymous' },
