@@ -48,6 +48,8 @@ function main() {
         join(docs, 'README.md'),
         `${readFileSync(join(docs, 'HEAD.md'), 'utf8')}\n${markdown(kept)}\n`,
       )
+      // the linter of the project reads these files too
+      Bun.spawnSync([join(root, 'node_modules/.bin/biome'), 'format', '--write', docs])
     })
 }
 
