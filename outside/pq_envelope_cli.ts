@@ -6,15 +6,17 @@
 import { type Command, command, Option, print, runMain, say, wholeNumber } from '../lib/cli.ts'
 import type { ClientFlags, FindFlags, KmsFlags, SealFlags, TenantKeyFlags } from '../lib/client/actions.ts'
 import type { ExportFlags, ImportFlags } from '../lib/client/bulk_actions.ts'
+import type { RotateFlags } from '../lib/client/rotate_action.ts'
 import { ZtError } from '../lib/core/errors.ts'
 
 const load = () => import('../lib/client/actions.ts')
 const bulk = () => import('../lib/client/bulk_actions.ts')
 
+const kemOption = (cmd: Command): Command =>
+  cmd.option('--kem <file>', "the tenant's ML-KEM-768 key file, where the hybrid wrap is used")
+
 const kmsOptions = (cmd: Command): Command =>
-  cmd
-    .option('--kem <file>', "the tenant's ML-KEM-768 key file, where the hybrid wrap is used")
-    .option('--allow-remote-emulator', 'accept a KMS emulator on another machine, over an unencrypted link')
+  cmd.option('--allow-remote-emulator', 'accept a KMS emulator on another machine, over an unencrypted link')
 
 const trustOptions = (cmd: Command): Command =>
   cmd
@@ -23,6 +25,12 @@ const trustOptions = (cmd: Command): Command =>
 
 const clientOptions = (cmd: Command): Command =>
   kmsOptions(trustOptions(cmd))
+    .addOption(
+      new Option(
+        '--kem <file>',
+        "the tenant's ML-KEM-768 key file, where the hybrid wrap is used; again for an earlier one",
+      ).argParser((file: string, before: string[] | undefined) => [...(before ?? []), file]),
+    )
     .addOption(new Option('--defaults-file <file>', 'option file of the account').env('ZT_DEFAULTS_FILE'))
     .option('--account <name>', 'account whose option file is in the clients folder', 'app_user')
     .addOption(new Option('--clients-dir <dir>', 'clients folder').env('CLIENTS_DIR').default('clients'))
@@ -136,6 +144,28 @@ passphraseOption(
     for (const line of await (await load()).tenantKey(flags, say)) print(line)
   })
 
+passphraseOption(
+  clientOptions(
+    main
+      .command('rotate')
+      .description(
+        'rotate keys: what is asked for, and what was begun or has an older key than the trust folder',
+      ),
+  ),
+)
+  .option('--plan', 'say what would be done, and how much of it')
+  .option('--dek', 'a new data key for records, and every record key under it')
+  .option('--blind <column...>', 'a new blind-index key for TABLE.COLUMN, and its column rewritten')
+  .option('--wraps', 'wrap every data key again: after a new version of the KMS key')
+  .option('--pq', 'wrap for the ML-KEM-768 key too')
+  .option('--issuer <file>', "the tenant's key issuer, for new keys (default: issuers/LABEL-issuer.json)")
+  .option('--patience <seconds>', 'how long to wait at a closed gate', '600')
+  .action(async (flags: Omit<RotateFlags, 'patience'> & { patience: string }) => {
+    const patience = wholeNumber('--patience', flags.patience, 0)
+    const { rotate } = await import('../lib/client/rotate_action.ts')
+    await rotate({ ...flags, patience }, print, say)
+  })
+
 passphraseOption(trustOptions(main.command('keygen').description("make a tenant's ML-KEM-768 pair")))
   .requiredOption('--tenant <tenant>', 'UUID or label')
   .requiredOption('--out <file>', 'private key file; the .pub and the recovery copy lie beside it')
@@ -143,16 +173,18 @@ passphraseOption(trustOptions(main.command('keygen').description("make a tenant'
     print(await (await load()).keygen(flags)),
   )
 
-kmsOptions(
-  main
-    .command('seal', { isDefault: true })
-    .description('print a sealed record that needs no database (the default command)')
-    .argument('<kms-key>')
-    .argument('<tenant>', 'UUID')
-    .argument('[full-name]')
-    .argument('[role]')
-    .argument('[email]')
-    .argument('[phone]'),
+kemOption(
+  kmsOptions(
+    main
+      .command('seal', { isDefault: true })
+      .description('print a sealed record that needs no database (the default command)')
+      .argument('<kms-key>')
+      .argument('<tenant>', 'UUID')
+      .argument('[full-name]')
+      .argument('[role]')
+      .argument('[email]')
+      .argument('[phone]'),
+  ),
 )
   .option('--input <file>', 'JSON of the person, in place of arguments; - is stdin')
   .option('--pq', 'wrap for the key of --kem too')
@@ -168,8 +200,10 @@ kmsOptions(
     print(await (await load()).seal(key, tenant, { full_name, role, email, phone }, flags, say))
   })
 
-kmsOptions(main.command('open').description('open a sealed record'))
+kemOption(kmsOptions(main.command('open').description('open a sealed record')))
   .requiredOption('--input <file>', 'the sealed record; - is stdin')
-  .action(async (flags: KmsFlags & { input: string }) => print(await (await load()).open(flags, say)))
+  .action(async (flags: KmsFlags & { kem?: string; input: string }) =>
+    print(await (await load()).open(flags, say)),
+  )
 
 if (import.meta.main) await runMain(main)

@@ -16,11 +16,11 @@ import { checkSealing, openSealedRecord, readSealedRecord, sealRecord } from './
 import type { Written } from './writer.ts'
 
 export interface KmsFlags {
-  kem?: string
   allowRemoteEmulator?: boolean
 }
 
 export interface ClientFlags extends KmsFlags {
+  kem?: string[]
   defaultsFile?: string
   account: string
   clientsDir: string
@@ -251,6 +251,7 @@ export async function keygen(flags: {
 }
 
 export interface SealFlags extends KmsFlags {
+  kem?: string
   table: string
   input?: string
   pq?: boolean
@@ -289,7 +290,7 @@ export async function seal(
 }
 
 /** Opens a sealed record. */
-export async function open(flags: KmsFlags & { input: string }, warn: Warn): Promise<string> {
+export async function open(flags: KmsFlags & { kem?: string; input: string }, warn: Warn): Promise<string> {
   const record = readSealedRecord(tableDefinitions, await readInput(flags.input))
   const { tenant, kmsKey } = record.dataKey
   const seed = flags.kem === undefined ? undefined : readKemSeed(flags.kem, { id: tenant, label: tenant })

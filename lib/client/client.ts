@@ -16,6 +16,7 @@ import { type TenantKms, tenantKms } from './kms.ts'
 import { batchLimit, type Write } from './pending.ts'
 import { type Found, type Known, openReader, type Reader, sizeOf } from './reader.ts'
 import { openReceipts, type Receipts } from './receipts.ts'
+import { type RotationRequest, runRotation } from './rotate.ts'
 import { openSession, type Session } from './session.ts'
 import { openWriter, type Writer, type Written } from './writer.ts'
 
@@ -35,6 +36,8 @@ export interface ClientOptions {
   readonly openKms: (key: string) => Promise<Kms>
   /** Private ML-KEM key of the tenant, 64 bytes. */
   readonly kemSeed?: Bytes | undefined
+  /** Its earlier ones, while data keys are still wrapped for them. */
+  readonly earlierKemSeeds?: readonly Bytes[]
   readonly warn?: (line: string) => void
 }
 
@@ -64,6 +67,8 @@ export interface Client {
   activeDataKeys(purpose: string): Promise<string[]>
   createDataKey(key: NewDataKey): Promise<Written>
   retireDataKey(id: string): Promise<Written>
+  /** Rotates what is asked for and what needs it; run again after a kill, it goes on. @param make the issuer's seed */
+  rotate(request: RotationRequest, make: Bytes | undefined): Promise<void>
   /** Writes whose receipt never came. */
   pending(): Write[]
   /** Calls of many writes whose receipts never came. */
@@ -102,7 +107,7 @@ class TenantClient implements Client {
       def: this.#def('data_keys'),
       session: this.#session,
       kms: this.#kms,
-      kemSeed: options.kemSeed,
+      kemSeeds: [...(options.kemSeed ? [options.kemSeed] : []), ...(options.earlierKemSeeds ?? [])],
       warn,
     })
     this.#reader = openReader({
@@ -215,6 +220,29 @@ class TenantClient implements Client {
       salt: random(saltLength),
     }
     return this.#writer.write(def, 'retire', row)
+  }
+
+  rotate(request: RotationRequest, make: Bytes | undefined): Promise<void> {
+    const { identity, definitions } = this.#options
+    const parts = {
+      tenant: identity.tenant,
+      definitions,
+      session: this.#session,
+      keys: this.#keys,
+      kms: this.#kms,
+      reader: this.#reader,
+      writer: this.#writer,
+      update: (def: TableDefinition, { id, version, plain }: Found) =>
+        this.#sealing(async () =>
+          this.#writer.write(def, 'update', await this.#seal(def, id, version + 1, plain)),
+        ),
+      createDataKey: (purpose: string, hybrid: boolean) => {
+        if (make === undefined) throw new ZtError('USAGE', `a new key for ${purpose} needs the issuer`)
+        return this.createDataKey({ issuerSeed: make, purpose, hybrid })
+      },
+      retireDataKey: (id: string) => this.retireDataKey(id),
+    }
+    return runRotation(parts, request)
   }
 
   pending(): Write[] {

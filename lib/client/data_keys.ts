@@ -1,10 +1,12 @@
 /** The tenant's data keys: fetched, judged by the issuer's signature, opened and cached. */
-import { type Bytes, random, timeUuid, toHex, uuidBytes } from '../core/bytes.ts'
+import { type Bytes, equal, random, timeUuid, toHex, uuidBytes } from '../core/bytes.ts'
 import { wipe } from '../core/envelope/aead.ts'
+import { blindIndex, normalise } from '../core/envelope/blind_index.ts'
 import { type DataKeyRecord, dataKeyFromRow, openDataKey } from '../core/envelope/data_key.ts'
 import { dekCommit, issuerOf, issuerPublicKey, signIssue, verifyIssue } from '../core/envelope/issuer.ts'
 import { kemFingerprint, kemPublicKey } from '../core/envelope/kem.ts'
-import { type KeyName, recordPurpose } from '../core/envelope/key_name.ts'
+import { blindPurpose, type KeyName, recordPurpose } from '../core/envelope/key_name.ts'
+import type { Plain } from '../core/envelope/plain.ts'
 import { wrapKey } from '../core/envelope/wrap.ts'
 import { reason, ZtError } from '../core/errors.ts'
 import { rowFromDatabase } from '../core/rows.ts'
@@ -20,7 +22,7 @@ export interface DataKeyOptions {
   readonly session: Session
   readonly kms: TenantKms
   /** d ‖ z, 64 bytes: needed for what is wrapped in the hybrid suite. */
-  readonly kemSeed?: Bytes | undefined
+  readonly kemSeeds?: readonly Bytes[]
   /** Told of planted keys that were passed over. */
   readonly warn: (line: string) => void
   readonly cache?: KeyCache
@@ -35,6 +37,12 @@ export interface DataKeys {
   forReading(id: string, bytes: number): Promise<Bytes>
   /** Every genuine key of a blind index, active or retired, as a rotation leaves them; the caller wipes them. */
   searching(purpose: string): Promise<Bytes[]>
+  /** Whether the tenant's issuer signed it for its purpose; a planted one is warned of. */
+  isGenuine(record: DataKeyRecord): boolean
+  /** The key of a genuine record, past the cache; the caller wipes it. @throws as openDataKey */
+  openRecord(record: DataKeyRecord): Promise<Bytes>
+  /** The blind index that a row of this plaintext has now; undefined where the value is absent. @throws as active */
+  indexOf(def: TableDefinition, column: string, plain: Plain): Promise<Bytes | undefined>
   /** The database took the key for retired: ask again before the next seal. */
   forget(purpose: string): void
   close(): void
@@ -44,7 +52,7 @@ export interface DataKeys {
 const maxActive = 16
 
 export function openDataKeys(options: DataKeyOptions): DataKeys {
-  const { tenant, def, session, kms, kemSeed, warn } = options
+  const { tenant, def, session, kms, warn } = options
   const cache = options.cache ?? new KeyCache()
   const view = def.view ?? def.table
   const current = new Map<string, { id: string; since: number }>()
@@ -90,7 +98,7 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
       async () => {
         const secret = await kms.decrypt(record, record)
         try {
-          const key = openDataKey(record, secret, kemSeed)
+          const key = openDataKey(record, secret, seedFor(record, options.kemSeeds ?? []))
           cache.put(record.id, key)
           return key
         } finally {
@@ -119,7 +127,7 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
     return kept
   }
 
-  return {
+  const keys: DataKeys = {
     activeIds: async purpose => (await genuine(purpose, false)).map(record => record.id),
     active: (purpose, bytes) =>
       shared(
@@ -170,9 +178,48 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
         throw thrown
       }
     },
+    isGenuine: record => {
+      try {
+        judge(record, record.purpose)
+        return true
+      } catch (thrown) {
+        if (!(thrown instanceof ZtError) || thrown.code !== 'PLANTED_KEY') throw thrown
+        warn(`warning: ${reason(thrown)}`)
+        return false
+      }
+    },
+    openRecord: async record => {
+      const secret = await kms.decrypt(record, record)
+      try {
+        return openDataKey(record, secret, seedFor(record, options.kemSeeds ?? []))
+      } finally {
+        wipe(secret)
+      }
+    },
+    indexOf: async (table, name, plain) => {
+      const column = table.columns.find(known => known.name === name)
+      if (column?.kind !== 'blind') throw new ZtError('BAD_INPUT', `${table.table}.${name}: no blind index`)
+      const text = plain[column.of]
+      if (typeof text !== 'string') return undefined
+      const { key } = await keys.active(blindPurpose(table.table, column.of), text.length)
+      try {
+        const place = { tenant: tenant.id, table: table.table, column: column.of }
+        return blindIndex(key, place, normalise(column.normalise, text, column.of))
+      } finally {
+        wipe(key)
+      }
+    },
     forget: purpose => void current.delete(purpose),
     close: () => cache.close(),
   }
+  return keys
+}
+
+/** The private key that a wrap was made for; where none is, the first, whose error says so. */
+function seedFor(record: DataKeyRecord, seeds: readonly Bytes[]): Bytes | undefined {
+  const { kemFingerprint: wanted } = record
+  if (wanted === null || seeds.length < 2) return seeds[0]
+  return seeds.find(seed => equal(kemFingerprint(kemPublicKey(seed)), wanted)) ?? seeds[0]
 }
 
 /**

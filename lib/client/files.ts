@@ -25,8 +25,8 @@ export interface ClientFiles {
   readonly receiptsDir: string
   /** As a person names it; beside those of the trust folder. */
   readonly kmsKey?: string | undefined
-  /** Private ML-KEM key file. */
-  readonly kemFile?: string | undefined
+  /** Private ML-KEM key file, or the present one and then earlier ones. */
+  readonly kemFile?: string | readonly string[] | undefined
   /** UUID or label; must be the certificate's. */
   readonly tenant?: string | undefined
   readonly kms?: KmsOptions
@@ -45,7 +45,9 @@ export function openClientFiles(files: ClientFiles): { client: Client; trust: Tr
       `the certificate of ${identity.account} belongs to tenant ${identity.tenant.label}, not to ${files.tenant}`,
       { hint: 'name the option file of an account of that tenant with --defaults-file' },
     )
-  const kemSeed = files.kemFile === undefined ? undefined : readKemSeed(files.kemFile, identity.tenant)
+  const [kemSeed, ...earlierKemSeeds] = [files.kemFile ?? []]
+    .flat()
+    .map(path => readKemSeed(path, identity.tenant))
   const client = openClient({
     mysql: { defaultsFile: files.defaultsFile },
     trust,
@@ -55,6 +57,7 @@ export function openClientFiles(files: ClientFiles): { client: Client; trust: Tr
     kmsKeys: kmsKeysOf(identity.tenant, files),
     openKms: key => openKms(key, files.kms),
     kemSeed,
+    earlierKemSeeds,
     ...(files.warn === undefined ? {} : { warn: files.warn }),
   })
   return { client, trust, identity }

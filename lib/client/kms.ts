@@ -7,8 +7,8 @@ import { ZtError } from '../core/errors.ts'
 import type { Kms } from '../edge/kms.ts'
 
 export interface TenantKms {
-  /** A fresh secret, encrypted. @throws as Kms.encrypt */
-  encrypt(suite: Suite, name: KeyName): Promise<KmsLeg>
+  /** A fresh secret, encrypted. @param under default: the first key @throws as Kms.encrypt */
+  encrypt(suite: Suite, name: KeyName, under?: string): Promise<KmsLeg>
   /** 32 bytes. @throws REFUSED where the wrap names a key that is not this tenant's; as Kms.decrypt */
   decrypt(name: KeyName, wrap: Wrap): Promise<Bytes>
   close(): Promise<void>
@@ -25,8 +25,8 @@ export function tenantKms(keys: readonly string[], open: (key: string) => Promis
     return connection
   }
   return {
-    encrypt: async (suite, name) => {
-      const [key] = keys
+    encrypt: async (suite, name, under) => {
+      const key = under ?? keys[0]
       if (key === undefined)
         throw new ZtError('USAGE', 'no KMS key: the trust folder lists none for this tenant', {
           hint: 'name it with --kms-key',

@@ -101,7 +101,14 @@ export async function secretsOfClient(
   const env = { KMS_EMULATOR_HOST: scene.kms, KMS_EMULATOR_TOKEN_FILE: tenant.tokenFile }
   const kms = tenantKms([tenant.kmsKey], key => openKms(key, { env, warn: () => undefined }))
   const def = definitionOf('data_keys')
-  const keys = openDataKeys({ tenant: trusted, def, session, kms, kemSeed, warn: () => undefined })
+  const keys = openDataKeys({
+    tenant: trusted,
+    def,
+    session,
+    kms,
+    kemSeeds: kemSeed === undefined ? [] : [kemSeed],
+    warn: () => undefined,
+  })
   try {
     const secrets: Secret[] =
       kemSeed === undefined ? [] : [{ label: `KEM seed of ${tenant.label}`, value: kemSeed }]
