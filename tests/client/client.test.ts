@@ -9,6 +9,7 @@ import { parseReceipt } from '../../lib/core/audit/receipt.ts'
 import { type Bytes, newUuid, random } from '../../lib/core/bytes.ts'
 import { issuerPublicKey } from '../../lib/core/envelope/issuer.ts'
 import { kemPublicKey } from '../../lib/core/envelope/kem.ts'
+import { ZtError } from '../../lib/core/errors.ts'
 import { signerOf, verifyWrite } from '../../lib/core/signature.ts'
 import { p256Spki } from '../../lib/core/x509.ts'
 import { accounts, ada, codeOfPromise as code, dataKeys, kmsKey, users } from '../support/envelope.ts'
@@ -162,6 +163,35 @@ describe('a client', () => {
     const client = await openWithKeys()
     for (let i = 0; i < 5; i++) await client.read('users', (await client.create('users', ada)).id)
     expect(kms.calls).toBe(3)
+  })
+
+  test('asks the KMS once for all who want a key at once, and a failure is everybody’s and not kept', async () => {
+    const client = await openWithKeys()
+    const { id } = await client.create('users', ada)
+    const fresh = open()
+    kms.calls = 0
+    const { decrypt } = kms
+    let down = true
+    kms.decrypt = async (...args) => {
+      const opened = await decrypt(...args)
+      if (down) throw new ZtError('UNREACHABLE', 'kms: no answer')
+      return opened
+    }
+    try {
+      const read = () => Promise.all(Array.from({ length: 64 }, () => fresh.read('users', id)))
+      expect(await code(read)).toBe('UNREACHABLE')
+      expect(kms.calls).toBe(1)
+      down = false
+      expect((await read()).length).toBe(64)
+      expect(kms.calls).toBe(2)
+      // What is cached goes on without the KMS.
+      down = true
+      expect(await fresh.read('users', id)).toEqual(ada)
+      expect(kms.calls).toBe(2)
+    } finally {
+      kms.decrypt = decrypt
+    }
+    await fresh.close()
   })
 
   test('sends nothing of the plaintext', async () => {

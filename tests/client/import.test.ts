@@ -176,3 +176,30 @@ test('an export is refused without --yes, is whole and private', async () => {
   expect(lines.map(line => JSON.parse(line).email)).toContain('comma@example.org')
   expect(statSync(join(world.dir, 'all.csv')).mode & 0o777).toBe(0o600)
 })
+
+test('keys are rotated by the command: a plan first, a refusal without the passphrase, a line for each step', async () => {
+  const kept = await people('gate')
+  const plan = await run(['rotate', '--plan', '--dek', '--wraps'])
+  expect(plan).toMatchObject({ code: 0 })
+  const steps = plan.stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line).step)
+  expect(steps).toContain('re-wrap record keys')
+  expect(await run(['rotate', '--blind', 'users.role'])).toMatchObject({ code: 2, stdout: '' })
+  writeFileSync(join(world.dir, 'wrong'), 'not this one at all\n', { mode: 0o600 })
+  expect(await run(['rotate', '--dek', '--passphrase-file', 'wrong'])).toMatchObject({ code: 3, stdout: '' })
+  const made = await run(['rotate', '--dek', '--wraps', '--passphrase-file', world.passphraseFile])
+  expect(made).toMatchObject({ code: 0 })
+  const done = made.stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line).step)
+  expect(new Set(done)).toEqual(
+    new Set(['new data key', 're-wrap record keys', 'retire data key', 're-wrap data key']),
+  )
+  expect(await people('gate')).toEqual(kept)
+  const found = await run(['find', '--input', '-'], '{"email":"gate1@example.org"}')
+  expect(JSON.parse(found.stdout)).toMatchObject({ email: 'gate1@example.org' })
+  expect((await run(['rotate', '--plan'])).stdout).toBe('')
+})

@@ -43,3 +43,11 @@ test('keeps no more keys than it may, the oldest going first', () => {
   cache.clear()
   expect(cache.take('b', 1)).toBeUndefined()
 })
+
+test('keeps nothing that comes after it was closed', () => {
+  const cache = new KeyCache()
+  cache.put('a', new Uint8Array(32))
+  cache.close()
+  cache.put('b', new Uint8Array(32))
+  expect([cache.take('a', 0), cache.take('b', 0)]).toEqual([undefined, undefined])
+})
