@@ -128,3 +128,19 @@ test('all rows are read, page by page, each once and in order, without the erase
   )
   expect(all.length).toBe(Number(live?.n))
 })
+
+test('without the KMS what is cached goes on, a new client is told so in the end, and the KMS’s return is enough', async () => {
+  const { id } = await client.create('users', { ...ada, email: 'outage@example.org', phone: null })
+  const late = clientOf(world, a)
+  world.kms.emulator.setFault('fail=UNAVAILABLE')
+  try {
+    expect(await client.read('users', id)).toMatchObject({ email: 'outage@example.org' })
+    expect(await found({ email: 'outage@example.org' })).toEqual([id])
+    expect(await codeOfPromise(() => late.read('users', id))).toBe('UNREACHABLE')
+    expect(await codeOfPromise(() => late.create('users', ada))).toBe('UNREACHABLE')
+  } finally {
+    world.kms.emulator.setFault()
+  }
+  expect(await late.read('users', id)).toMatchObject({ email: 'outage@example.org' })
+  await late.close()
+})
