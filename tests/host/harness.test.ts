@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { repository, serve, useOnly } from '../support/host_repository.ts'
 import { named, runName, sweepRuns } from '../support/host_run.ts'
-import { bootHost, hostsSupported, lan, outsider, type TestHost } from '../support/hosts.ts'
+import { bootHost, hostsSupported, lan, outsider, type TestHost, until } from '../support/hosts.ts'
 
 setDefaultTimeout(600_000)
 
@@ -116,7 +116,7 @@ describe('after the packages are there', () => {
     const before = (await bootId()).split('\n').length
     expect(await installed.port(7009)).toBe('silent')
     expect(await installed.reboot()).toBe('running')
-    expect(await installed.port(7009)).toBe('refused')
+    await until('the port is refused', async () => (await installed.port(7009)) === 'refused')
     expect(await installed.must('cat', '/srv/kept')).toBe('kept')
     expect((await bootId()).split('\n').length).toBe(before + 1)
   })

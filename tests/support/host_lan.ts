@@ -38,6 +38,10 @@ export async function openLan(): Promise<void> {
   await ready.made
 }
 
+/** The same after each boot: neighbours that remember another one would find the host again only after seconds. */
+const hardwareOf = (address: string): string =>
+  ['02', '00', ...address.split('.').map(part => Number(part).toString(16).padStart(2, '0'))].join(':')
+
 /** A namespace plugged into the bridge, anew: firewall rules must not survive a reboot by accident. Returns its path. */
 export async function plugIn(name: string, address: string): Promise<string> {
   if (!/^[a-z][a-z0-9]{0,9}$/.test(name) || name === 'lan') throw new Error(`not a name for a host: ${name}`)
@@ -45,7 +49,8 @@ export async function plugIn(name: string, address: string): Promise<string> {
   const [lan, own, cable] = [lanNamespace(), named(name), `v-${name}`]
   await unplug(name)
   await ip('netns', 'add', own)
-  await ip('-n', lan, 'link', 'add', cable, 'type', 'veth', 'peer', 'name', 'host0', 'netns', own)
+  const plug = ['type', 'veth', 'peer', 'name', 'host0', 'address', hardwareOf(address), 'netns', own]
+  await ip('-n', lan, 'link', 'add', cable, ...plug)
   await ip('-n', lan, 'link', 'set', cable, 'master', 'br0', 'up')
   await ip('-n', own, 'link', 'set', 'lo', 'up')
   await ip('-n', own, 'addr', 'add', `${address}/24`, 'dev', 'host0')
