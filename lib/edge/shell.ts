@@ -78,3 +78,8 @@ export const $ = zx(settings(childEnv))
 
 /** The same `$` with an environment of its own. */
 export const shellOf = (env: NodeJS.ProcessEnv) => zx(settings(() => env))
+
+/** Whether a program is on PATH. */
+export async function isInstalled(tool: string): Promise<boolean> {
+  return (await $`command -v ${tool}`.nothrow()).exitCode === 0 // exit 1: it is not
+}

@@ -1,7 +1,9 @@
 /** Planning and judging a set-up on Google Cloud, without Google. */
 import { describe, expect, test } from 'bun:test'
 import type { Observed, ObservedKey } from '../../lib/core/gcp/observed.ts'
-import { lockStep, planGcp, planRetire, planTeardown } from '../../lib/core/gcp/plan.ts'
+import { planGcp } from '../../lib/core/gcp/plan.ts'
+import { lockStep } from '../../lib/core/gcp/plan_bucket.ts'
+import { planRetire, planTeardown } from '../../lib/core/gcp/plan_end.ts'
 import { judgePromises, type Seen } from '../../lib/core/gcp/promises.ts'
 import {
   auditorRole,

@@ -1,6 +1,6 @@
 /** The real `gcloud`, driven through zx: one door, which turns its complaints into errors that say what to do. */
 import { type ErrorCode, ZtError } from '../../core/errors.ts'
-import { childEnv, shellOf } from '../shell.ts'
+import { childEnv, isInstalled, shellOf } from '../shell.ts'
 
 /** The oldest Google Cloud CLI whose answers are understood; tested with 528. */
 const oldest = 450
@@ -104,12 +104,11 @@ export interface Gcloud {
 export async function openGcloud(): Promise<Gcloud> {
   // a question would wait for an answer that nobody can give
   const $ = shellOf({ ...childEnv(), CLOUDSDK_CORE_DISABLE_PROMPTS: '1' })
-  if ((await $`command -v gcloud`.nothrow()).exitCode !== 0)
-    // exit 1: not installed
+  if (!(await isInstalled('gcloud')))
     throw new ZtError('MISSING_TOOL', 'gcloud: not installed', {
       hint: 'install the Google Cloud CLI: https://cloud.google.com/sdk/docs/install',
     })
-  const version = await $`gcloud version --format=${'value("Google Cloud SDK")'}`.nothrow() // read below
+  const version = await $`gcloud version --format=${'value("Google Cloud SDK")'}`.nothrow() // a version that does not print is 0
   const major = Number(/^(\d+)\./.exec(version.stdout.trim())?.[1] ?? 0)
   if (major < oldest)
     throw new ZtError(
@@ -126,7 +125,7 @@ export async function openGcloud(): Promise<Gcloud> {
   }
   return {
     run: async args => ended(args, await $`gcloud ${args}`.nothrow()), // the reason is in its words
-    confirm: async args => ended(args, await answering({ input: 'y\n' })`gcloud ${args}`.nothrow()),
+    confirm: async args => ended(args, await answering({ input: 'y\n' })`gcloud ${args}`.nothrow()), // as above
   }
 }
 

@@ -1,15 +1,11 @@
 /** Plans, asks and does what a set-up on Google Cloud needs; run again it changes nothing. */
 import { reason, ZtError } from '../../core/errors.ts'
 import type { Observed } from '../../core/gcp/observed.ts'
-import {
-  type GcpPlan,
-  type GcpStep,
-  lockStep,
-  planGcp,
-  planRetire,
-  planTeardown,
-} from '../../core/gcp/plan.ts'
+import { planGcp } from '../../core/gcp/plan.ts'
+import { lockStep } from '../../core/gcp/plan_bucket.ts'
+import { planRetire, planTeardown } from '../../core/gcp/plan_end.ts'
 import { checkGcpSettings, type GcpSettings, keyName } from '../../core/gcp/settings.ts'
+import type { GcpPlan, GcpStep } from '../../core/gcp/step.ts'
 import { applyPlan, type Plan, type Progress, pendingSteps, type Step } from '../../core/plan.ts'
 import { type Gcloud, openGcloud } from './gcloud.ts'
 import { observeGcp } from './observe.ts'

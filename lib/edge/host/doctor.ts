@@ -1,6 +1,8 @@
 /** Gathers what the doctor judges. */
+
 import { readFileSync, statfsSync, statSync } from 'node:fs'
 import { connect } from 'node:tls'
+import { anchorName } from '../../core/audit/anchor.ts'
 import { reason } from '../../core/errors.ts'
 import type { Facts } from '../../core/host/doctor.ts'
 import { logFiles, parseLogHost } from '../../core/host/log_shipping.ts'
@@ -37,7 +39,7 @@ async function logHostError(logHost: string): Promise<string | null> {
 
 async function storeError(worm: string): Promise<string | null> {
   try {
-    await openWorm(worm).list()
+    await openWorm(worm).get(anchorName(1)) // the host may get anchors of a bucket, and not list them
     return null
   } catch (thrown) {
     return reason(thrown)

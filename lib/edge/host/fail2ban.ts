@@ -11,7 +11,7 @@ import {
   type RunningJail,
 } from '../../core/host/fail2ban.ts'
 import type { Change } from '../../core/plan.ts'
-import { $ } from '../shell.ts'
+import { isInstalled } from '../shell.ts'
 import { sshPorts } from './firewall_ssh.ts'
 import { fileStep, type Host, type Layer, rootFile } from './steps.ts'
 import { ask, must, unitState } from './system.ts'
@@ -55,8 +55,7 @@ async function runningJail(jail: string, dump: string): Promise<RunningJail> {
 /** The running server's own word; nothing where it does not run. */
 export async function observeFail2ban(): Promise<Fail2banFacts> {
   const state = await unitState(unit)
-  const found = await $`command -v fail2ban-client`.nothrow() // exit 1: not installed
-  if (found.exitCode !== 0 || (await ask('fail2ban-client', 'ping')).exitCode !== 0)
+  if (!(await isInstalled('fail2ban-client')) || (await ask('fail2ban-client', 'ping')).exitCode !== 0)
     return { unit: state, jails: {}, names: [] }
   const names = (/Jail list:\s*(.*)$/m.exec(await must('fail2ban-client', 'status'))?.[1] ?? '')
     .split(/[\s,]+/)

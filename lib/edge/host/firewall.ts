@@ -17,7 +17,7 @@ import { firewallChanges, firewallFindings } from '../../core/host/firewall_stat
 import { withBlock, withValue } from '../../core/host/firewall_text.ts'
 import type { Step } from '../../core/plan.ts'
 import { fileChange, type OwnedFile, putFile, snapshotFiles } from '../owned_files.ts'
-import { $ } from '../shell.ts'
+import { isInstalled } from '../shell.ts'
 import { sshConnection, sshPorts } from './firewall_ssh.ts'
 import type { Host, Layer } from './steps.ts'
 import { ask, must, unitState } from './system.ts'
@@ -36,8 +36,7 @@ const rivals = ['nftables.service', 'firewalld.service', 'netfilter-persistent.s
 const read = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '')
 
 async function kernelRules(tool: 'iptables' | 'ip6tables'): Promise<string> {
-  const found = await $`command -v ${tool}`.nothrow() // exit 1: not installed, and UFW, which needs it, neither
-  return found.exitCode === 0 ? must(tool, '-S') : ''
+  return (await isInstalled(tool)) ? must(tool, '-S') : '' // without it there is no UFW either
 }
 
 async function enabledRivals(): Promise<string[]> {

@@ -3,12 +3,11 @@ import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { type Cidr, readCidr } from '../../core/host/cidr.ts'
 import { errno } from '../file_error.ts'
-import { $ } from '../shell.ts'
+import { isInstalled } from '../shell.ts'
 import { ask } from './system.ts'
 
 async function printed(tool: string, ...args: string[]): Promise<string> {
-  const found = await $`command -v ${tool}`.nothrow() // exit 1: not installed
-  return found.exitCode === 0 ? (await ask(tool, ...args)).stdout : ''
+  return (await isInstalled(tool)) ? (await ask(tool, ...args)).stdout : ''
 }
 
 const numbers = (text: string, pattern: RegExp): number[] =>

@@ -1,6 +1,6 @@
 /** Tools of the host: run quietly, and when one fails, the part of its words that matters. */
 import { ZtError } from '../../core/errors.ts'
-import { $ } from '../shell.ts'
+import { $, isInstalled } from '../shell.ts'
 
 const lastLines = 6
 
@@ -9,8 +9,7 @@ export async function ask(
   tool: string,
   ...args: string[]
 ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
-  if ((await $`command -v ${tool}`.nothrow()).exitCode !== 0)
-    // exit 1: not installed
+  if (!(await isInstalled(tool)))
     throw new ZtError('MISSING_TOOL', `${tool}: not installed`, {
       hint: `install the package that has ${tool}`,
     })
