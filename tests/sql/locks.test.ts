@@ -65,6 +65,27 @@ async function everybodyElseGoesOn(): Promise<void> {
   expect(String(after?.looked_at) > String(before?.looked_at)).toBe(true)
 }
 
+/** An update that is inside its procedure for as long as another connection of the account holds the row. */
+async function waitingWrite(c: Connection): Promise<{ ended: Promise<unknown> }> {
+  const row = userRow(a)
+  await d.write(c, prepareWrite(d.define('users'), 'create', row, a.by))
+  const holder = await d.connect(a.account)
+  await holder.run('START TRANSACTION')
+  await holder.query('SELECT * FROM app_users WHERE id = ? FOR SHARE', [uuidBytes(String(row.id))])
+  await c.run('SET SESSION innodb_lock_wait_timeout = 1000')
+  const ended = d.write(c, prepareWrite(d.define('users'), 'update', { ...row, version: 2 }, a.by))
+  for (let i = 0; i < 500; i++) {
+    const waits = await d.root.query(
+      `SELECT 1 FROM performance_schema.data_lock_waits JOIN performance_schema.threads
+         ON THREAD_ID = REQUESTING_THREAD_ID WHERE PROCESSLIST_ID = ?`,
+      [c.info().threadId],
+    )
+    if (waits.length > 0) return { ended }
+    await Bun.sleep(20)
+  }
+  throw new Error('it does not wait')
+}
+
 const create = (tenant: TestTenant) =>
   procedureCall(prepareWrite(d.define('users'), 'create', userRow(tenant), tenant.by))
 
@@ -159,33 +180,16 @@ describe('an application that holds what it can', () => {
     [
       'a write that waits for a lock of its own making',
       async c => {
-        const row = userRow(a)
-        await d.write(c, prepareWrite(d.define('users'), 'create', row, a.by))
-        const holder = await d.connect(a.account)
-        await holder.run('START TRANSACTION')
-        await holder.query('SELECT * FROM app_users WHERE id = ? FOR SHARE', [uuidBytes(String(row.id))])
-        await c.run('SET SESSION innodb_lock_wait_timeout = 1000')
         // It waits for ever, and holds nothing that others need; the end of the server ends it.
-        const waiting = d.write(c, prepareWrite(d.define('users'), 'update', { ...row, version: 2 }, a.by))
-        waiting.catch(() => undefined)
-        for (let i = 0; i < 100; i++) {
-          const [found] = await d.root.query(
-            "SELECT COUNT(*) AS n FROM performance_schema.data_locks WHERE LOCK_STATUS = 'WAITING'",
-          )
-          if (Number(found?.n) > 0) return
-          await Bun.sleep(20)
-        }
-        throw new Error('it does not wait')
+        await waitingWrite(c).then(({ ended }) => void ended.catch(() => undefined))
       },
     ],
     [
       'a procedure killed in the middle',
       async c => {
         // An application cannot: inside a procedure the session is its owner's (1095). Root, or a time limit, can.
-        const rows = JSON.stringify(Array.from({ length: 500 }, () => ({})))
-        const running = c.call('app_create_users_encrypted', [rows]).catch(e => e.errno)
-        await d.root.run(`KILL QUERY ${c.info().threadId}`)
-        expect([1317, 1644]).toContain(await running)
+        const { ended } = await waitingWrite(c)
+        await Promise.all([refused(ended, '1317 70100'), d.root.run(`KILL QUERY ${c.info().threadId}`)])
       },
     ],
   ])('stops nobody else by %s', async (_, hold) => {
