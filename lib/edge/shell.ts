@@ -80,6 +80,6 @@ export const $ = zx(settings(childEnv))
 export const shellOf = (env: NodeJS.ProcessEnv) => zx(settings(() => env))
 
 /** Whether a program is on PATH. */
-export async function isInstalled(tool: string): Promise<boolean> {
-  return (await $`command -v ${tool}`.nothrow()).exitCode === 0 // exit 1: it is not
+export function isInstalled(tool: string): boolean {
+  return Bun.which(tool, { PATH: safePath() }) !== null
 }

@@ -104,7 +104,7 @@ export interface Gcloud {
 export async function openGcloud(): Promise<Gcloud> {
   // a question would wait for an answer that nobody can give
   const $ = shellOf({ ...childEnv(), CLOUDSDK_CORE_DISABLE_PROMPTS: '1' })
-  if (!(await isInstalled('gcloud')))
+  if (!isInstalled('gcloud'))
     throw new ZtError('MISSING_TOOL', 'gcloud: not installed', {
       hint: 'install the Google Cloud CLI: https://cloud.google.com/sdk/docs/install',
     })

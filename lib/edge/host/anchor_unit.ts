@@ -46,26 +46,34 @@ function folderChanges(worm: string, owner: Owner | null): { dirs: OwnedDir[]; c
 }
 
 interface Loaded {
+  name: string
   dropIns: string[]
   stale: boolean
 }
 
-async function loadedUnit(unit: string): Promise<Loaded> {
-  const text = await must('systemctl', 'show', unit, '-p', 'DropInPaths', '-p', 'NeedDaemonReload')
-  const value = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(text)?.[1] ?? ''
-  return {
-    dropIns: value('DropInPaths').split(' ').filter(Boolean),
-    stale: value('NeedDaemonReload') === 'yes',
-  }
+/** What systemd has loaded of each, in their order. */
+async function loadedUnits(names: string[]): Promise<Loaded[]> {
+  if (names.length === 0) return []
+  const text = await must('systemctl', 'show', '-p', 'DropInPaths', '-p', 'NeedDaemonReload', ...names)
+  return text
+    .trim()
+    .split('\n\n')
+    .map((block, i) => {
+      const value = (property: string) => new RegExp(`^${property}=(.*)$`, 'm').exec(block)?.[1] ?? ''
+      return {
+        name: names[i] ?? '',
+        dropIns: value('DropInPaths').split(' ').filter(Boolean),
+        stale: value('NeedDaemonReload') === 'yes',
+      }
+    })
 }
 
 /** What a drop-in changes is in no file of ours, and a fence may be among it. */
 async function unitFindings(units: Unit[]): Promise<{ findings: Finding[]; changes: Change[] }> {
   const findings: Finding[] = []
   const changes: Change[] = []
-  for (const { name } of units) {
-    if (!existsSync(join(unitFolder, name))) continue
-    const { dropIns, stale } = await loadedUnit(name)
+  const there = units.map(({ name }) => name).filter(name => existsSync(join(unitFolder, name)))
+  for (const { name, dropIns, stale } of await loadedUnits(there)) {
     for (const path of dropIns)
       findings.push({ item: `unit ${name}`, detail: `is changed by ${path}, which is not ours` })
     if (stale) changes.push({ item: `unit ${name}`, before: 'loaded as it was', after: 'loaded as it is' })

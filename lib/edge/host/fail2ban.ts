@@ -6,6 +6,7 @@ import {
   fail2banChanges,
   filterPath,
   filterText,
+  jailNames,
   jailPath,
   jailText,
   type RunningJail,
@@ -14,7 +15,7 @@ import type { Change } from '../../core/plan.ts'
 import { isInstalled } from '../shell.ts'
 import { sshPorts } from './firewall_ssh.ts'
 import { fileStep, type Host, type Layer, rootFile } from './steps.ts'
-import { ask, must, unitState } from './system.ts'
+import { ask, askWith, must, unitState } from './system.ts'
 
 const unit = 'fail2ban.service'
 
@@ -25,46 +26,73 @@ const listed = (text: string): string[] =>
     .filter(line => /^[|`]- /.test(line))
     .map(line => line.slice(3).trim())
 
-async function get(jail: string, ...what: string[]): Promise<string> {
-  return (await must('fail2ban-client', 'get', jail, ...what)).trim()
+/** Its client's prompt: at the start of a line, or behind another one where a command got no answer. */
+const prompt = /(?:^|(?<=fail2ban> ))fail2ban> /m
+
+/** What the running server answers, in one session: each start of its client costs a tenth of a second. @throws IO */
+async function answersTo(commands: string[]): Promise<string[]> {
+  const input = [...commands, 'exit'].map(line => `${line}\n`).join('')
+  const { exitCode, stdout, stderr } = await askWith(input, 'fail2ban-client', '-i')
+  const [, ...answers] = stdout.split(prompt)
+  if (exitCode === 0 && answers.length === commands.length + 1) return answers.map(each => each.trim())
+  throw new ZtError('IO', `fail2ban-client -i: exit ${exitCode}: ${stderr.trim()}`, {
+    hint: `see: fail2ban-client status; journalctl -u ${unit}`,
+  })
 }
 
-async function runningJail(jail: string, dump: string): Promise<RunningJail> {
-  const actions = (await get(jail, 'actions'))
-    .split('\n')
-    .slice(1)
-    .join(' ')
-    .split(/[\s,]+/)
-    .filter(Boolean)
-  const [first] = actions
-  const files = listed(await get(jail, 'logpath'))
-  const journal = (await get(jail, 'journalmatch')).split('\n').slice(1).join(' ').trim()
+const asked = [
+  'maxretry',
+  'findtime',
+  'bantime',
+  'ignoreip',
+  'actions',
+  'failregex',
+  'logpath',
+  'journalmatch',
+] as const
+const action = 'nftables'
+
+const questionsOn = (jail: string): string[] => [
+  ...asked.map(what => `get ${jail} ${what}`),
+  `get ${jail} action ${action} port`, // where there is another action, it is that which differs
+]
+
+function runningJail(jail: string, answers: string[], dump: string): RunningJail {
+  const of = (what: (typeof asked)[number]): string => answers[asked.indexOf(what)] ?? ''
+  const rest = (what: 'actions' | 'journalmatch'): string => of(what).split('\n').slice(1).join(' ').trim()
+  const files = listed(of('logpath'))
   return {
-    maxretry: await get(jail, 'maxretry'),
-    findtime: await get(jail, 'findtime'),
-    bantime: await get(jail, 'bantime'),
-    ignoreip: listed(await get(jail, 'ignoreip')),
-    actions,
-    port: first === undefined ? '' : await get(jail, 'action', first, 'port'),
-    expressions: listed(await get(jail, 'failregex')).length,
+    maxretry: of('maxretry'),
+    findtime: of('findtime'),
+    bantime: of('bantime'),
+    ignoreip: listed(of('ignoreip')),
+    actions: rest('actions')
+      .split(/[\s,]+/)
+      .filter(Boolean),
+    port: answers[asked.length] ?? '',
+    expressions: listed(of('failregex')).length,
     expressionsInFiles: expressionsInFiles(dump, jail),
-    watches: files.length > 0 ? files.join(' ') : journal,
+    watches: files.length > 0 ? files.join(' ') : rest('journalmatch'),
   }
 }
 
 /** The running server's own word; nothing where it does not run. */
 export async function observeFail2ban(): Promise<Fail2banFacts> {
   const state = await unitState(unit)
-  if (!(await isInstalled('fail2ban-client')) || (await ask('fail2ban-client', 'ping')).exitCode !== 0)
-    return { unit: state, jails: {}, names: [] }
-  const names = (/Jail list:\s*(.*)$/m.exec(await must('fail2ban-client', 'status'))?.[1] ?? '')
-    .split(/[\s,]+/)
-    .filter(Boolean)
-  const dump = (await ask('fail2ban-client', '-d')).stdout // files that are no good are found by -t, at the next load
-  const jails: Record<string, RunningJail> = {}
-  for (const name of names)
-    if (name === 'sshd' || name === 'ztmysql') jails[name] = await runningJail(name, dump)
-  return { unit: state, jails, names }
+  if (!isInstalled('fail2ban-client')) return { unit: state, jails: {}, names: [] }
+  const [[pong = '', status = '', ...answers], { stdout: dump }] = await Promise.all([
+    answersTo(['ping', 'status', ...jailNames.flatMap(questionsOn)]),
+    ask('fail2ban-client', '-d'), // files that are no good are found by -t, at the next load
+  ])
+  if (!pong.includes('pong')) return { unit: state, jails: {}, names: [] }
+  const names = (/Jail list:\s*(.*)$/m.exec(status)?.[1] ?? '').split(/[\s,]+/).filter(Boolean)
+  const each = asked.length + 1
+  const jails = jailNames.flatMap((name, i) =>
+    names.includes(name)
+      ? [[name, runningJail(name, answers.slice(i * each, (i + 1) * each), dump)] as const]
+      : [],
+  )
+  return { unit: state, jails: Object.fromEntries(jails), names }
 }
 
 const patienceMs = 30_000

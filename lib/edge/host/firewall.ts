@@ -36,7 +36,7 @@ const rivals = ['nftables.service', 'firewalld.service', 'netfilter-persistent.s
 const read = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '')
 
 async function kernelRules(tool: 'iptables' | 'ip6tables'): Promise<string> {
-  return (await isInstalled(tool)) ? must(tool, '-S') : '' // without it there is no UFW either
+  return isInstalled(tool) ? must(tool, '-S') : '' // without it there is no UFW either
 }
 
 async function enabledRivals(): Promise<string[]> {

@@ -7,7 +7,7 @@ import { isInstalled } from '../shell.ts'
 import { ask } from './system.ts'
 
 async function printed(tool: string, ...args: string[]): Promise<string> {
-  return (await isInstalled(tool)) ? (await ask(tool, ...args)).stdout : ''
+  return isInstalled(tool) ? (await ask(tool, ...args)).stdout : ''
 }
 
 const numbers = (text: string, pattern: RegExp): number[] =>

@@ -1,19 +1,20 @@
 /** Tools of the host: run quietly, and when one fails, the part of its words that matters. */
 import { ZtError } from '../../core/errors.ts'
+import type { Ended } from '../child.ts'
 import { $, isInstalled } from '../shell.ts'
 
 const lastLines = 6
 
 /** What a tool says, with the exit code: for tools whose refusal is an answer. @throws MISSING_TOOL */
-export async function ask(
-  tool: string,
-  ...args: string[]
-): Promise<{ exitCode: number; stdout: string; stderr: string }> {
-  if (!(await isInstalled(tool)))
+export const ask = (tool: string, ...args: string[]): Promise<Ended> => askWith('', tool, ...args)
+
+/** The same of a tool that reads `input`. */
+export async function askWith(input: string, tool: string, ...args: string[]): Promise<Ended> {
+  if (!isInstalled(tool))
     throw new ZtError('MISSING_TOOL', `${tool}: not installed`, {
       hint: `install the package that has ${tool}`,
     })
-  const { exitCode, stdout, stderr } = await $`${tool} ${args}`.nothrow() // the caller reads the code
+  const { exitCode, stdout, stderr } = await $({ input })`${tool} ${args}`.nothrow() // the caller reads the code
   return { exitCode: exitCode ?? 255, stdout, stderr }
 }
 
