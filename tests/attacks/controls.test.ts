@@ -49,6 +49,8 @@ const absent = [
   'host.kernel',
   'host.updates',
   'host.services',
+  'host.files',
+  'host.process',
   'host.confinement',
   'host.fips',
   'host.scan',
@@ -248,6 +250,10 @@ const sabotages: Record<string, Sabotage> = {
   'audit.schema': {
     act: () => run('CREATE PROCEDURE securedb.harmless() SELECT 1'),
     undo: () => run('DROP PROCEDURE securedb.harmless'),
+  },
+  'host.databases': {
+    act: () => run('CREATE DATABASE test'),
+    undo: () => run('DROP DATABASE test'),
   },
   'host.settings': { ...setting('local_infile', 'ON', 'OFF'), also: [] },
 }

@@ -148,7 +148,7 @@ describe('a bundle', () => {
     const full = await run(...bundle)
     expect([full.code, full.stdout.trim().split('\n').at(-1)]).toEqual([
       1,
-      'verdict: does not hold: host.firewall, host.intrusion, host.updates, host.services',
+      'verdict: does not hold: host.firewall, host.intrusion, host.updates, host.services, host.files, host.process',
     ])
     const offHost = await run(...bundle, '--require', 'off-host', '--json')
     const report = JSON.parse(offHost.stdout) as Report

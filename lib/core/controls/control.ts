@@ -1,5 +1,6 @@
 /** A control as data: what is claimed, what enforces it, what is observed, what must be seen, what would break it. */
 import type { FindingCode } from '../audit/findings.ts'
+import type { FactProbe } from './host_facts.ts'
 
 export const layers = ['network', 'identity', 'writes', 'data', 'audit', 'host'] as const
 export type Layer = (typeof layers)[number]
@@ -30,7 +31,7 @@ export interface Check {
 }
 
 /** Judgements of what a host says of itself. */
-export type HostJudgement = 'firewall' | 'intrusion' | 'kernel' | 'updates' | 'services'
+export type HostJudgement = 'firewall' | 'intrusion' | 'kernel' | 'updates' | 'services' | FactProbe
 
 /** Names of judgements that take more than a comparison; each is a pure function of the judge. */
 export type Judgement =

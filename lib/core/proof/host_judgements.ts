@@ -1,6 +1,7 @@
 /** What a host says of itself, judged anew by the rules that its installer goes by: never by a word of the probe's. */
 import { z } from 'zod'
 import type { HostJudgement, Json } from '../controls/control.ts'
+import { type FactProbe, factProbes } from '../controls/host_facts.ts'
 import { reason } from '../errors.ts'
 import { type Fail2banFacts, fail2banFaults } from '../host/fail2ban.ts'
 import type { FirewallFacts, FirewallWanted } from '../host/firewall.ts'
@@ -9,6 +10,7 @@ import { type KernelFacts, kernelFaults, kernelValues } from '../host/kernel.ts'
 import { type ServiceFacts, serviceFaults } from '../host/services.ts'
 import { type UpdateFacts, updateFaults } from '../host/updates.ts'
 import { fail, type Outcome, pass } from './outcome.ts'
+import { probeFaults } from './server_facts.ts'
 
 const few = (faults: string[]): string =>
   faults.slice(0, 3).join('; ') + (faults.length > 3 ? `; and ${faults.length - 3} more` : '')
@@ -109,6 +111,13 @@ function judgeKernel(result: Json): Outcome {
   return { status: 'not-applicable', reason: `the kernel is not this container's: ${first}${more}` }
 }
 
+const answered =
+  (probe: FactProbe) =>
+  (result: Json): Outcome => {
+    const faults = probeFaults(probe, result)
+    return faults.length === 0 ? pass(`${factProbes[probe].length} questions answered`) : fail(few(faults))
+  }
+
 export const hostJudgements: Record<HostJudgement, (result: Json) => Outcome> = {
   firewall: judged(
     z.strictObject({ wanted, facts: firewallFacts }),
@@ -131,4 +140,7 @@ export const hostJudgements: Record<HostJudgement, (result: Json) => Outcome> = 
     serviceFaults,
     ({ units }) => `${Object.keys(units).length} units looked at`,
   ),
+  files: answered('files'),
+  process: answered('process'),
+  databases: answered('databases'),
 }

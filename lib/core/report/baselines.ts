@@ -1,10 +1,12 @@
 /** Judges the rows of outside baselines from the controls, settings and accounts that show them. */
 import type { Baseline, BaselineRow } from '../controls/baselines/baseline.ts'
 import { baselines } from '../controls/baselines/index.ts'
+import type { FactProbe, HostFact } from '../controls/host_facts.ts'
 import { isV6Pattern } from '../host_part.ts'
 import type { Judged } from '../proof/judge.ts'
 import { type AccountRow, readAccounts, readSettings, type ServerSettings } from '../proof/judgements.ts'
 import type { Observation } from '../proof/observation.ts'
+import { factFaults, probeOf } from '../proof/server_facts.ts'
 import { settingDrift, settingsFor, variableOf } from '../settings.ts'
 import type { ReportBaseline, ReportVerdict } from './schema.ts'
 
@@ -22,13 +24,18 @@ export function judgeBaselines(
   const accounts = readAccounts(observations.get('accounts')?.result)
   const rowOf = (baseline: Baseline, row: BaselineRow): ReportBaseline['rows'][number] => {
     const options = optionsOf(baseline, row)
-    const by = [...(row.controls ?? []), ...options, ...(row.accounts ? ['accounts'] : [])]
+    const by = [
+      ...(row.controls ?? []),
+      ...options,
+      ...factProbesOf(row),
+      ...(row.accounts ? ['accounts'] : []),
+    ]
     const head = { id: row.id, title: row.title, by }
     if (row.exception !== undefined) return { ...head, verdict: 'exception', reason: row.exception }
-    if (row.unseen !== undefined) return { ...head, verdict: 'not-applicable', reason: row.unseen }
     const answers: Answer[] = [
       ...(row.controls ?? []).map(id => controlAnswer(controls.get(id), id)),
       ...options.map(option => settingAnswer(option, settings)),
+      ...(row.facts ?? []).map(fact => factAnswer(fact, observations.get(probeOf(fact)))),
       ...(row.accounts ? [accountAnswer(row.accounts, accounts)] : []),
     ]
     const verdict = worst.find(kind => answers.some(answer => answer.verdict === kind)) ?? 'error'
@@ -74,6 +81,22 @@ function settingAnswer(option: string, seen: ServerSettings | undefined): Answer
   return drift
     ? { verdict: 'fail', reason: `${variable} is ${drift.before ?? 'unknown'}, expected ${drift.after}` }
     : { verdict: 'pass', reason: `${variable}=${value}` }
+}
+
+/** Observations that a row's questions are answered by. */
+const factProbesOf = ({ facts = [] }: BaselineRow): FactProbe[] => [...new Set(facts.map(probeOf))]
+
+function factAnswer(fact: HostFact, seen: Observation | undefined): Answer {
+  const probe = probeOf(fact)
+  if (!seen) return { verdict: 'not-applicable', reason: `${probe}: not observed` }
+  if (seen.error !== undefined) return { verdict: 'error', reason: `${probe} could not run: ${seen.error}` }
+  if (seen.grade !== 'host') return { verdict: 'error', reason: `${probe} is of grade ${seen.grade}` }
+  const absent = (seen.result as { not_applicable?: unknown } | null | undefined)?.not_applicable
+  if (typeof absent === 'string') return { verdict: 'not-applicable', reason: `${probe}: ${absent}` }
+  const bad = factFaults(fact, seen.result ?? null)
+  return bad.length === 0
+    ? { verdict: 'pass', reason: `${probe}: ${fact.replaceAll('-', ' ')} as asked` }
+    : { verdict: 'fail', reason: bad.slice(0, 5).join('; ') }
 }
 
 const faults: Record<NonNullable<BaselineRow['accounts']>, (account: AccountRow) => boolean> = {

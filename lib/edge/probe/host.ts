@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { random, toHex } from '../../core/bytes.ts'
 import type { Json } from '../../core/controls/control.ts'
 import { ZtError } from '../../core/errors.ts'
+import { hostRecordPath } from '../../core/host/record.ts'
 import { parseScanSummary, scanFolder, scanMaxBytes, summaryName } from '../../core/openscap.ts'
 import { settingsFor } from '../../core/settings.ts'
 import { onExit } from '../cleanup.ts'
@@ -13,6 +14,7 @@ import type { Connection } from '../mysql.ts'
 import { observeSettings } from '../server_settings.ts'
 import { machineProbes } from './machine.ts'
 import { attempt, notApplicable, type Probe, type ProbeContext } from './probe.ts'
+import { serverProbes } from './server.ts'
 
 const onSocket = (): string => 'root by the local socket'
 const onHost = (): string => 'root on the host'
@@ -104,6 +106,8 @@ export const hostProbes: Probe[] = [
         tlsDir: install.tlsDir,
         initFile: join(install.confDir, 'zero-trust-init.sql'),
         bindAddress: install.bindAddress,
+        // a host of vm_oneclick has settings that need more than a server
+        ...(existsSync(hostRecordPath) ? { host: true } : {}),
       }
       const observed = await observeSettings(root, settingsFor(input))
       return { input, variables: Object.fromEntries(observed) }
@@ -160,6 +164,7 @@ export const hostProbes: Probe[] = [
     ),
   },
   ...machineProbes,
+  ...serverProbes,
   {
     id: 'confinement',
     grade: 'host',

@@ -1,5 +1,7 @@
 /** What outside baselines ask, by their own identifiers, and what here shows it. Titles are ours, the texts theirs. */
 
+import type { HostFact } from '../host_facts.ts'
+
 export interface BaselineRow {
   /** As the baseline has it. */
   id: string
@@ -8,12 +10,12 @@ export interface BaselineRow {
   controls?: string[]
   /** Server options that must be as the release has them, beside those that name the row themselves (`from`). */
   settings?: string[]
+  /** Questions that the probes of files, processes and databases answer. */
+  facts?: HostFact[]
   /** Accounts other than MySQL's own that must not be, as rows of the observation `accounts`. */
   accounts?: 'anonymous' | 'without-secret' | 'any-host' | 'remote-root'
   /** Why this deployment does otherwise, or why the row has no object here, and what serves instead. */
   exception?: string
-  /** Why nothing in this release shows it. */
-  unseen?: string
 }
 
 export interface Baseline {
@@ -25,7 +27,3 @@ export interface Baseline {
   settingsAs?: (id: string) => string
   rows: BaselineRow[]
 }
-
-/** An answer that several rows share: files and the operating system are set up by the host layer. */
-export const filesUnseen =
-  'set by vm_oneclick where it sets up the whole host; no probe of this release shows the mode of each file'

@@ -1,13 +1,12 @@
-import { type Baseline, type BaselineRow, filesUnseen } from './baseline.ts'
-
-const host = 'of the operating system: no probe of this release shows it'
+import type { HostFact } from '../host_facts.ts'
+import type { Baseline, BaselineRow } from './baseline.ts'
 
 const setUp: BaselineRow[] = [
-  { id: '1.2', title: 'mysqld runs as an account of its own with few rights' },
-  { id: '1.3', title: 'no history of the command line client is kept', unseen: host },
-  { id: '1.4', title: 'MYSQL_PWD is used nowhere', unseen: host },
-  { id: '1.5', title: 'the account of mysqld cannot log in', unseen: host },
-  { id: '1.6', title: 'MYSQL_PWD is in no profile', unseen: host },
+  { id: '1.2', title: 'mysqld runs as an account of its own with few rights', facts: ['own-account'] },
+  { id: '1.3', title: 'no history of the command line client is kept', facts: ['no-history'] },
+  { id: '1.4', title: 'MYSQL_PWD is used nowhere', facts: ['password-in-processes'] },
+  { id: '1.5', title: 'the account of mysqld cannot log in', facts: ['no-log-in'] },
+  { id: '1.6', title: 'MYSQL_PWD is in no profile', facts: ['password-in-profiles'] },
   {
     id: '2.1.4',
     title: 'recovery to a point in time',
@@ -45,27 +44,33 @@ const setUp: BaselineRow[] = [
   },
 ]
 
-const files: BaselineRow[] = [
-  ['3.1', 'the data directory'],
-  ['3.2', 'binary logs'],
-  ['3.3', 'the error log'],
-  ['3.4', 'the slow log'],
-  ['3.5', 'relay logs'],
-  ['3.6', 'the general log'],
-  ['3.7', 'key files'],
-  ['3.8', 'the folder of plug-ins'],
-].map(([id = '', what]) => ({ id, title: `owner and mode of ${what}`, unseen: filesUnseen }))
+const ofFiles: [id: string, what: string, fact: HostFact][] = [
+  ['3.1', 'the data directory', 'data-folder'],
+  ['3.2', 'binary logs', 'binary-logs'],
+  ['3.3', 'the error log', 'error-log'],
+  ['3.4', 'the slow log', 'slow-log'],
+  ['3.5', 'relay logs', 'relay-logs'],
+  ['3.6', 'the general log', 'general-log'],
+  ['3.7', 'key files', 'key-files'],
+  ['3.8', 'the folder of plug-ins', 'plug-ins'],
+]
+
+const files: BaselineRow[] = ofFiles.map(([id, what, fact]) => ({
+  id,
+  title: `owner and mode of ${what}`,
+  facts: [fact],
+}))
 
 const general: BaselineRow[] = [
   {
     id: '4.2',
     title: 'no sample databases',
-    unseen: 'databases beside securedb are not listed by any probe',
+    facts: ['sample-databases'],
   },
   {
     id: '4.3',
     title: 'functions come from libraries made for it',
-    unseen: 'allow-suspicious-udfs has no variable; vm_oneclick writes and checks it in the option file',
+    facts: ['strange-functions'],
   },
   { id: '4.4', title: 'the server asks no client for its files' },
   {
@@ -123,7 +128,7 @@ const rest: BaselineRow[] = [
   {
     id: '7.2',
     title: 'no password in a configuration file that others read',
-    unseen: 'no probe of this release reads the option files of the host',
+    facts: ['passwords-in-options'],
   },
   { id: '7.3', title: 'every account has a password', accounts: 'without-secret' },
   { id: '7.4', title: 'validate_password asks for 14 characters, STRONG' },

@@ -1,4 +1,4 @@
-import { type Baseline, filesUnseen } from './baseline.ts'
+import type { Baseline } from './baseline.ts'
 
 export const devSec: Baseline = {
   id: 'dev-sec-mysql-5.1',
@@ -9,26 +9,27 @@ export const devSec: Baseline = {
     {
       id: 'mysql-conf-02',
       title: 'only one mysqld runs on the host',
-      unseen: 'the collector speaks with the one server behind its socket and counts no processes',
+      facts: ['one-server'],
     },
     {
       id: 'mysql-conf-03',
       title: 'safe options: safe-user-create, local-infile, secure-file-priv, symbolic links, mysqld’s user',
+      facts: ['own-account'],
     },
-    { id: 'mysql-conf-04', title: 'owner and mode of the data directory', unseen: filesUnseen },
-    { id: 'mysql-conf-05', title: 'owner and mode of ibdata1', unseen: filesUnseen },
-    { id: 'mysql-conf-06', title: 'owner and mode of the log file', unseen: filesUnseen },
-    { id: 'mysql-conf-07', title: 'owner and mode of my.cnf', unseen: filesUnseen },
-    { id: 'mysql-conf-08', title: 'owner and mode of conf.d', unseen: filesUnseen },
+    { id: 'mysql-conf-04', title: 'owner and mode of the data directory', facts: ['data-folder'] },
+    { id: 'mysql-conf-05', title: 'owner and mode of ibdata1', facts: ['system-tablespace'] },
+    { id: 'mysql-conf-06', title: 'owner and mode of the log file', facts: ['error-log'] },
+    { id: 'mysql-conf-07', title: 'owner and mode of my.cnf', facts: ['option-file'] },
+    { id: 'mysql-conf-08', title: 'owner and mode of conf.d', facts: ['option-folders'] },
     {
       id: 'mysql-conf-09',
       title: 'MYSQL_PWD is set nowhere',
-      unseen: 'no probe reads the environment of processes: passwords come from option files here',
+      facts: ['password-in-processes', 'password-in-profiles'],
     },
     {
       id: 'mysql-db-03',
       title: 'there is no test database',
-      unseen: 'databases beside securedb are not listed by any probe',
+      facts: ['sample-databases'],
     },
     { id: 'mysql-db-04', title: 'there is no anonymous account', accounts: 'anonymous' },
     {
