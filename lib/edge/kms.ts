@@ -20,10 +20,10 @@ export interface Kms {
   readonly provider: string
   /**
    * Ciphertext of `plaintext` under the key's primary version, bound to `aad`; each 1 byte or more, together at most
-   * 8 KiB. `keyUri` is canonical.
+   * 8 KiB. `keyUri` is canonical. @param version under this one: a new primary takes hours to be everywhere's
    * @throws DENIED, UNREACHABLE, TLS, KMS; REFUSED for another provider's key; BAD_LENGTH, BAD_FORMAT
    */
-  encrypt(keyUri: string, plaintext: Bytes, aad: Bytes): Promise<Bytes>
+  encrypt(keyUri: string, plaintext: Bytes, aad: Bytes, version?: number): Promise<Bytes>
   /** Plaintext of what this key (any enabled version) made with this `aad`. @throws as encrypt */
   decrypt(keyUri: string, ciphertext: Bytes, aad: Bytes): Promise<Bytes>
   close(): Promise<void>
@@ -73,8 +73,9 @@ export async function openKms(keyInput: string, options: KmsOptions = {}): Promi
     provider: config.provider,
     keyUri,
     endpoint: config.endpoint,
-    encrypt: async (key, plaintext, aad) => {
-      const name = ownName(key, config)
+    encrypt: async (key, plaintext, aad, version) => {
+      const bare = ownName(key, config)
+      const name = version === undefined ? bare : `${bare}/cryptoKeyVersions/${version}`
       checkLengths('plaintext', plaintext, aad, maxInputBytes - aad.length)
       return call('encrypt', key, settings => encrypt(client, name, plaintext, aad, settings))
     },

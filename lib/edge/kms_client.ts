@@ -5,8 +5,11 @@ import { passThroughClient } from './google_auth.ts'
 import { kmsError } from './kms_call.ts'
 import type { KmsConfig } from './kms_config.ts'
 
-/** A client that has not connected yet. */
-export async function makeClient(config: KmsConfig): Promise<KeyManagementServiceClient> {
+/** A client that has not connected yet. @param credentials file to use in place of Google's default ones */
+export async function makeClient(
+  config: KmsConfig,
+  credentialsFile?: string,
+): Promise<KeyManagementServiceClient> {
   // Set, it makes the client's libraries print every request: plaintext and tokens on stderr.
   delete process.env.GOOGLE_SDK_NODE_LOGGING
   const { KeyManagementServiceClient } = await import('@google-cloud/kms')
@@ -18,7 +21,11 @@ export async function makeClient(config: KmsConfig): Promise<KeyManagementServic
     'grpc.max_reconnect_backoff_ms': 1_000,
     'grpc.max_receive_message_length': 1 << 20,
   }
-  if (config.provider === 'gcp-kms') return new KeyManagementServiceClient(base)
+  if (config.provider === 'gcp-kms')
+    return new KeyManagementServiceClient({
+      ...base,
+      ...(credentialsFile === undefined ? {} : { keyFilename: credentialsFile }),
+    })
   const [{ credentials }, authClient] = await Promise.all([import('@grpc/grpc-js'), passThroughClient()])
   return new KeyManagementServiceClient({
     ...base,

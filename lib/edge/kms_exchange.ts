@@ -28,7 +28,7 @@ function checked(field: unknown, crc: Int64, what: string): Bytes {
   return new Uint8Array(field)
 }
 
-/** Encrypts under the primary version of the key `name`. @throws DamagedAnswer, KMS on another key's answer, GoogleError */
+/** Encrypts under the primary version of the key `name`, or the version that it names. @throws DamagedAnswer, KMS on another key's answer, GoogleError */
 export async function encrypt(
   client: KeyManagementServiceClient,
   name: string,
@@ -79,6 +79,7 @@ export async function decrypt(
 
 /** An answer made with another key would never open again, or would open for somebody else. */
 function requireVersionOf(name: string, answered: string): void {
+  if (name.includes('/cryptoKeyVersions/') && answered === name) return
   const prefix = `${name}/cryptoKeyVersions/`
   if (answered.startsWith(prefix) && /^[1-9]\d*$/.test(answered.slice(prefix.length))) return
   const shown = answered.replace(/[^\x21-\x7e]/g, '?').slice(0, 300)
