@@ -42,6 +42,7 @@ import s150 from './150_create_same_write.sql' with { type: 'text' }
 import s151 from './151_create_find_receipt.sql' with { type: 'text' }
 import s160 from './160_create_app_transfer.sql' with { type: 'text' }
 import goldenJson from './golden.json' with { type: 'json' }
+import releasedJson from './released.json' with { type: 'json' }
 import accounts from './tables/accounts.json' with { type: 'json' }
 import dataKeys from './tables/data_keys.json' with { type: 'json' }
 import tenantGrant from './tables/tenant_grant.json' with { type: 'json' }
@@ -132,4 +133,13 @@ export const golden = z
   })
   .parse(goldenJson)
 
-export const goldenFingerprints: string[] = golden.fingerprint === '' ? [] : [golden.fingerprint]
+/** Earlier releases, the oldest first: a trail that was upgraded has their anchors too. */
+const released = z
+  .array(z.strictObject({ release: z.string(), fingerprint: z.string().regex(/^[0-9a-f]{64}$/) }))
+  .parse(releasedJson)
+
+/** Fingerprints of the schemas of all releases, hex, the oldest first. */
+export const goldenFingerprints: string[] = [
+  ...released.map(({ fingerprint }) => fingerprint),
+  ...(golden.fingerprint === '' ? [] : [golden.fingerprint]),
+]

@@ -200,6 +200,14 @@ describe('the anchors', () => {
     expect(failures(await trail.verify())).toEqual(['SCHEMA_NOT_GOLDEN anchor 3'])
   })
 
+  test('a schema of an older release, but not before the upgrade to a newer', async () => {
+    const [old, now] = ['cd', 'ab'].map(byte => byte.repeat(32)) as [string, string]
+    const trail = honestTrail()
+    trail.anchor(old)
+    expect(failures(await trail.verify({ golden: [old, now] }))).toEqual(['SCHEMA_NOT_GOLDEN anchor 3'])
+    expect(failures(await trail.verify({ golden: [now, old] }))).toEqual([])
+  })
+
   test('later ones are left out on request: the export is older', async () => {
     const trail = honestTrail()
     const old = { ...trail.source({ head: at(trail, 6).curr }), size: 7 }

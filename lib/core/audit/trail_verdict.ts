@@ -34,7 +34,7 @@ export interface VerifyOptions {
   only?: 'chain'
   receipts?: Receipt[]
   definitions: Map<string, TableDefinition>
-  /** Fingerprints of the schemas of releases, hex; empty: not judged. */
+  /** Fingerprints of the schemas of releases, hex, the oldest first; empty: not judged. */
   golden: string[]
   /** ms since 1970, of the verifier. */
   now: number
@@ -256,13 +256,17 @@ function checkSilence(
 
 function checkSchema(anchors: CheckedAnchor[], golden: string[], findings: Findings): void {
   if (golden.length === 0) return
-  for (const anchor of anchors)
-    if (!golden.includes(anchor.fingerprint))
-      findings.add(
-        'SCHEMA_NOT_GOLDEN',
-        `anchor ${anchor.number}`,
-        `fingerprint ${anchor.fingerprint}, the release has ${golden.join(', ')}`,
-      )
+  let newest = 0
+  for (const { number, fingerprint } of anchors) {
+    const release = golden.lastIndexOf(fingerprint)
+    newest = Math.max(newest, release)
+    if (release === newest) continue
+    const what =
+      release < 0
+        ? `fingerprint ${fingerprint}, the release has ${golden.join(', ')}`
+        : `fingerprint ${fingerprint} of an older release, after one of a newer` // its mistakes were mended since
+    findings.add('SCHEMA_NOT_GOLDEN', `anchor ${number}`, what)
+  }
 }
 
 /** For an event: when the first anchor that covers it was received (made, where the store keeps no time). */
