@@ -52,12 +52,8 @@ const fromFriend = async (address: string, port: number): Promise<string> => {
 }
 
 /** How SSH, MySQL and another service look, over IPv4 and IPv6. */
-const seenBy = async (look: (address: string, port: number) => Promise<string>): Promise<string[]> => {
-  const seen: string[] = []
-  for (const address of [host.ip, host.ip6])
-    for (const port of [22, 3306, listenPort]) seen.push(await look(address, port))
-  return seen
-}
+const seenBy = (look: (address: string, port: number) => Promise<string>): Promise<string[]> =>
+  Promise.all([host.ip, host.ip6].flatMap(address => [22, 3306, listenPort].map(port => look(address, port))))
 const byFriend = () => seenBy(fromFriend)
 const byPort = (address: string, port: number) => stranger.port(address, port)
 const byStranger = () => seenBy(byPort)
@@ -65,12 +61,12 @@ const all = (ssh: string, mysql: string, other: string) => [ssh, mysql, other, s
 
 describe('the firewall', () => {
   test('is closed where all was open, but for SSH', async () => {
-    expect([await byFriend(), await byStranger()]).toEqual([
+    expect(await Promise.all([byFriend(), byStranger()])).toEqual([
       all('open', 'open', 'open'),
       all('open', 'open', 'open'),
     ])
     await applyLayer(host, 'firewall')
-    expect([await byFriend(), await byStranger()]).toEqual([
+    expect(await Promise.all([byFriend(), byStranger()])).toEqual([
       all('open', 'silent', 'silent'),
       all('open', 'silent', 'silent'),
     ])
@@ -81,7 +77,7 @@ describe('the firewall', () => {
 
   test('opens MySQL to its networks and to nobody else, IPv4 and IPv6', async () => {
     await applyLayer(host, 'firewall', open)
-    expect([await byFriend(), await byStranger()]).toEqual([
+    expect(await Promise.all([byFriend(), byStranger()])).toEqual([
       all('open', 'open', 'silent'),
       all('open', 'silent', 'silent'),
     ])
@@ -114,7 +110,7 @@ describe('the firewall', () => {
     for (const look of [fromFriend, byPort])
       for (const address of [host.ip, host.ip6])
         while ((await look(address, 22)) !== 'open') await Bun.sleep(500)
-    expect([await byFriend(), await byStranger()]).toEqual([
+    expect(await Promise.all([byFriend(), byStranger()])).toEqual([
       all('open', 'open', 'silent'),
       all('open', 'silent', 'silent'),
     ])
@@ -123,7 +119,8 @@ describe('the firewall', () => {
 
   test('closes MySQL again, and its limit goes with it', async () => {
     await applyLayer(host, 'firewall')
-    expect([await fromFriend(host.ip, 3306), await fromFriend(host.ip6, 3306)]).toEqual(['silent', 'silent'])
+    const seen = [host.ip, host.ip6].map(address => fromFriend(address, 3306))
+    expect(await Promise.all(seen)).toEqual(['silent', 'silent'])
     expect((await host.must('iptables', '-S')).includes('hashlimit')).toBe(false)
     expect(await host.must('dpkg', '--verify', 'ufw')).not.toContain('before')
     await applyLayer(host, 'firewall', open)
@@ -176,16 +173,17 @@ describe('what was changed by hand', () => {
       undo: 'systemctl disable nftables',
     },
   ]
+  const planAndStatus = () =>
+    Promise.all([planLayer(host, 'firewall', open), statusOf(host, 'host.firewall')])
   for (const { by, seen, undo } of cases)
     test(`is found: ${by}`, async () => {
       await host.mustSh(by)
-      const found = lines(await planLayer(host, 'firewall', open))
-      expect(found.filter(line => seen.test(line)).length).toBeGreaterThan(0)
-      expect(await statusOf(host, 'host.firewall')).toBe('fail')
+      const [red, fail] = await planAndStatus()
+      expect(lines(red).filter(line => seen.test(line)).length).toBeGreaterThan(0)
+      expect(fail).toBe('fail')
       if (undo === undefined) await applyLayer(host, 'firewall', open)
       else await host.mustSh(undo)
-      expect(await planLayer(host, 'firewall', open)).toEqual(clean)
-      expect(await statusOf(host, 'host.firewall')).toBe('pass')
+      expect(await planAndStatus()).toEqual([clean, 'pass'])
     })
 
   test('stays where its comment says why, and a rule for MySQL never does so', async () => {
