@@ -19,6 +19,7 @@ interface CollectFlags {
   anchorNow?: boolean
   anchorKey?: string
   anchorState: string
+  google?: string
   trust?: string
   caSha256?: string
   require: string
@@ -49,6 +50,10 @@ export function addCollect(cmd: Command): void {
       new Option('--anchor-state <dir>', 'for --anchor-now')
         .env('ANCHOR_STATE')
         .default('/var/lib/ztmysql/anchor'),
+    )
+    .option(
+      '--google <path>',
+      'evidence of outside_gcp_setup verify --out, to go into the bundle: file or folder',
     )
     .option('--trust <dir>', 'judge the bundle at once, by this trust folder and the anchors of --worm')
     .option('--ca-sha256 <hex>', 'pin of the CA certificate, for --trust')
@@ -81,6 +86,7 @@ async function collect(flags: CollectFlags): Promise<void> {
     ...(await canaryOf(flags)),
     ...checkNonce(flags.nonce),
     ...(flags.worm === undefined ? {} : { wormDir: flags.worm }),
+    ...(flags.google === undefined ? {} : { google: flags.google }),
     ...(flags.anchorNow ? { anchorNow: await anchorer(flags) } : {}),
     onStep: (_label, done, total) => bar.update(done, total),
   }).finally(() => bar.stop())
@@ -133,6 +139,9 @@ async function anchorer(flags: CollectFlags): Promise<() => Promise<void>> {
   const { socket, worm, anchorState: state } = flags
   if (socket === undefined || worm === undefined)
     throw new ZtError('USAGE', '--anchor-now needs --socket and --worm')
+  const { anchorByService } = await import('./edge/host/anchor_unit.ts')
+  const byService = flags.anchorKey === undefined ? anchorByService(state) : undefined
+  if (byService) return byService
   const key = flags.anchorKey ?? `${state}/anchor_key.json`
   return async () => {
     await anchorNow({ socket, user: 'root', worm, state, key, waitSeconds: 15 }, {})

@@ -23,6 +23,7 @@ interface VerifyFlags extends TrustFlags {
   nonce?: string
   signedBy?: string
   signature?: string
+  google?: string
   format: Format
   out?: string
   json?: boolean
@@ -35,7 +36,7 @@ const anchorsOption = () =>
 const requireOption = () =>
   new Option(
     '--require <list>',
-    'what must hold: full, database, off-host, grade:GRADE, ids of controls, with commas',
+    'what must hold: full, database, off-host, google, grade:GRADE, ids of controls, with commas',
   ).default('full')
 const signaturesOption = () =>
   new Option('--signatures <which>', "check the signature of each row's last event, or of all")
@@ -53,6 +54,7 @@ export function addVerify(cmd: Command): void {
     .addOption(requireOption())
     .addOption(signaturesOption())
     .option('--gap <seconds>', 'longest time between two anchors', '300')
+    .option('--google <path>', 'your own evidence of outside_gcp_setup verify --out: file or folder')
     .option('--signed-by <file>', 'public key or certificate of whoever countersigned the bundle')
     .option('--signature <file>', 'the countersignature (default: BUNDLE.dsse.json)')
     .addOption(new Option('--format <format>', 'form of the report').choices(formats).default('text'))

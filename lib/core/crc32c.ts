@@ -1,4 +1,4 @@
-import type { Bytes } from './bytes.ts'
+import { type Bytes, toBase64 } from './bytes.ts'
 
 /** The Castagnoli polynomial 0x1EDC6F41 with its bits reversed (RFC 3720 §12.1). */
 const polynomial = 0x82f63b78
@@ -15,4 +15,11 @@ export function crc32c(bytes: Bytes): number {
   let crc = 0xffffffff
   for (const byte of bytes) crc = (crc >>> 8) ^ (table[(crc ^ byte) & 0xff] ?? 0)
   return (crc ^ 0xffffffff) >>> 0
+}
+
+/** The checksum as Cloud Storage writes it: base64 of the big-endian CRC-32C. */
+export function gcsChecksum(bytes: Bytes): string {
+  const crc = new Uint8Array(4)
+  new DataView(crc.buffer).setUint32(0, crc32c(bytes))
+  return toBase64(crc)
 }

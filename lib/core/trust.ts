@@ -13,6 +13,7 @@ import { parsePems } from './pem.ts'
 import {
   need,
   readAccounts,
+  readHsmRoots,
   readLog,
   readTenants,
   readWitnesses,
@@ -137,7 +138,9 @@ export function parseTrust(files: TrustFiles, options: { caSha256?: string | und
   const certificates = readAccounts(files, tenants)
   const fixed = ['accounts.json', 'ca.pem', 'crl.pem', 'log.json', 'tenants.json']
   const witnesses = files.get('witnesses.json')
-  if (manifest.files.length !== fixed.length + certificates.length + (witnesses ? 1 : 0))
+  const roots = files.get('hsm-roots.pem')
+  const optional = (witnesses ? 1 : 0) + (roots ? 1 : 0)
+  if (manifest.files.length !== fixed.length + certificates.length + optional)
     throw wrong('it holds a file of no known use')
   const crl = readCrls(need(files, 'crl.pem'), ca)
   checkRevocations(certificates, crl)
@@ -146,6 +149,7 @@ export function parseTrust(files: TrustFiles, options: { caSha256?: string | und
     serial: manifest.serial,
     time: manifest.time,
     ...log,
+    ...(roots ? { hsmRoots: readHsmRoots(roots) } : {}),
     ...(witnesses ? { witnesses: readWitnesses(witnesses, log.origin) } : {}),
     ca,
     crl,

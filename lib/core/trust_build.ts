@@ -11,7 +11,7 @@ import { readCertificate } from './x509.ts'
 
 /** What a trust folder is made from. */
 export interface TrustContent
-  extends Pick<Trust, 'serial' | 'time' | 'origin' | 'logKeys' | 'tenants' | 'witnesses'> {
+  extends Pick<Trust, 'serial' | 'time' | 'origin' | 'logKeys' | 'tenants' | 'witnesses' | 'hsmRoots'> {
   /** DER. */
   readonly ca: readonly Bytes[]
   readonly crl: readonly Bytes[]
@@ -44,6 +44,8 @@ function contentFiles(content: TrustContent): Map<string, Bytes> {
     kems: kems.map(toBase64),
     kmsKeys,
   }))
+  if (content.hsmRoots)
+    files.set('hsm-roots.pem', utf8(content.hsmRoots.map(der => formatPem('CERTIFICATE', der)).join('')))
   if (content.witnesses)
     files.set(
       'witnesses.json',

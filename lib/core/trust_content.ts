@@ -4,7 +4,7 @@ import { clientName, oneLine } from './dn.ts'
 import { ZtError } from './errors.ts'
 import { parseCanonical } from './json.ts'
 import { formatKmsUri, parseKmsUri } from './kms_uri.ts'
-import { parsePem } from './pem.ts'
+import { parsePem, parsePems } from './pem.ts'
 import * as schema from './trust_files.ts'
 import { parseVkey, type Vkey } from './vkey.ts'
 import { type CertificateInfo, type CrlInfo, p256Point, readCertificate } from './x509.ts'
@@ -68,6 +68,8 @@ export interface Trust {
   readonly logKeys: readonly TrustedLogKey[]
   /** Absent: nobody is asked to cosign. */
   readonly witnesses?: TrustedWitnesses
+  /** DER: the roots of an HSM's manufacturer and of Google. Absent: no attestation is believed. */
+  readonly hsmRoots?: readonly Bytes[]
   readonly tenants: readonly TrustedTenant[]
   readonly certificates: readonly TrustedCertificate[]
 }
@@ -98,6 +100,16 @@ export function readLog(bytes: Bytes): { origin: string; logKeys: TrustedLogKey[
     if (key.ed25519.name !== log.origin || key.mldsa44.name !== log.origin)
       throw wrong('log.json holds keys of another log')
   return { origin: log.origin, logKeys }
+}
+
+/** As many as a person would fetch by hand. */
+const mostRoots = 20
+
+export function readHsmRoots(bytes: Bytes): Bytes[] {
+  const roots = parsePems(fromUtf8(bytes, 'hsm-roots.pem'), 'CERTIFICATE', 'hsm-roots.pem')
+  if (roots.length > mostRoots)
+    throw wrong(`hsm-roots.pem holds ${roots.length} certificates, at most ${mostRoots}`)
+  return roots
 }
 
 /** A key without white space in its name; type 0x04 is 33 bytes, 0x06 1,313. */

@@ -3,8 +3,8 @@
  * STORAGE_EMULATOR_HOST selects a stand-in on this machine, as Google's own clients have it.
  */
 import { z } from 'zod'
-import { type Bytes, toBase64 } from '../core/bytes.ts'
-import { crc32c } from '../core/crc32c.ts'
+import type { Bytes } from '../core/bytes.ts'
+import { gcsChecksum } from '../core/crc32c.ts'
 import { reason, ZtError } from '../core/errors.ts'
 import { accessTokens } from './google_auth.ts'
 import { readToken } from './kms_config.ts'
@@ -39,13 +39,6 @@ export interface Bucket {
   get(name: string, maxBytes: number): Promise<{ object: GcsObject; bytes: Bytes } | undefined>
   /** In the order of their names, page by page. */
   list(prefix: string, from?: string): AsyncIterable<GcsObject>
-}
-
-/** The checksum as Cloud Storage writes it: base64 of the big-endian CRC-32C. */
-export function gcsChecksum(bytes: Bytes): string {
-  const crc = new Uint8Array(4)
-  new DataView(crc.buffer).setUint32(0, crc32c(bytes))
-  return toBase64(crc)
 }
 
 interface Endpoint {

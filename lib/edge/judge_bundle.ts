@@ -3,6 +3,8 @@ import { goldenFingerprints, tableDefinitions } from '../../sql/index.ts'
 import { parseRequirement } from '../core/proof/profile.ts'
 import { type BundleVerdict, verifyBundle } from '../core/proof/verify_bundle.ts'
 import { asVerdict, readBundleFile } from './bundle_file.ts'
+import { attestBy } from './gcp/attestation.ts'
+import { readGoogleEvidence } from './gcp/evidence_file.ts'
 import { signerOfBundle } from './sign_bundle.ts'
 import { readTrust } from './trust.ts'
 import { readAnchors } from './verify.ts'
@@ -15,6 +17,8 @@ export interface JudgeBundleOptions {
   require: string
   signatures: 'last' | 'all'
   gapSeconds: number
+  /** The auditor's own evidence from Google: a file, or its folder. */
+  google?: string
   /** Public key or certificate of the countersigner. */
   signedBy?: string
   /** The countersignature, by default beside the bundle. */
@@ -34,6 +38,8 @@ export async function judgeBundle(path: string, options: JudgeBundleOptions): Pr
     options.caSha256 === undefined ? {} : { caSha256: options.caSha256 },
   )
   const anchors = await readAnchors(options.anchors)
+  const google = options.google === undefined ? undefined : readGoogleEvidence(options.google)
+  const attest = trust.hsmRoots === undefined ? undefined : attestBy(trust.hsmRoots)
   const files = await readBundleFile(path)
   const { signedBy, signature } = options
   const signer = signedBy === undefined ? undefined : await signerOfBundle(path, files, signedBy, signature)
@@ -47,6 +53,8 @@ export async function judgeBundle(path: string, options: JudgeBundleOptions): Pr
       now: Date.now(),
       signatures: options.signatures,
       gapSeconds: options.gapSeconds,
+      ...(google === undefined ? {} : { google }),
+      ...(attest === undefined ? {} : { attest }),
       ...(options.nonce === undefined ? {} : { nonce: options.nonce }),
     }),
   )

@@ -15,6 +15,7 @@ import { formatTime } from '../core/time.ts'
 import { packArchive } from './archive.ts'
 import { bundleMode } from './bundle_file.ts'
 import { openOutput } from './files.ts'
+import { readGoogleEvidence } from './gcp/evidence_file.ts'
 import { type Connection, openMysql } from './mysql.ts'
 import { accessProbes } from './probe/access.ts'
 import { publicCertificates } from './probe/certificates.ts'
@@ -40,6 +41,8 @@ export interface CollectOptions {
   wormDir?: string
   /** CycloneDX JSON of the tool. */
   sbom?: string
+  /** Evidence of the set-up on Google Cloud: a file, or its folder. */
+  google?: string
   /** Makes an anchor at once; without it the next one is waited for. */
   anchorNow?: () => Promise<void>
   onStep?: (label: string, done: number, total: number) => void
@@ -68,6 +71,7 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
   )
   if (!own || !neighbour || !auditor) throw new ZtError('INTERNAL', 'three probe identities expected')
   const nonce = options.nonce ?? toHex(random(32))
+  const google = options.google === undefined ? undefined : readGoogleEvidence(options.google)
   const bundle = openOutput(options.out) // first: nothing is asked of the database where there is no place for the answer
   const open: Connection[] = []
   const connect = async (...args: Parameters<typeof openMysql>): Promise<Connection> => {
@@ -95,6 +99,7 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
       if (observation.error !== undefined) errors.push(`${probe.id}: ${observation.error}`)
       step(probe.id)
     }
+    if (google) files.set(observationName(google.id), utf8(formatObservation(google)))
     if (root) files.set('schema.json', utf8(formatCanonical(await schemaRows(root), true)))
     for (const { name, bytes } of options.wormDir === undefined
       ? []

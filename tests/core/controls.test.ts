@@ -7,6 +7,7 @@ import { type Bytes, random, utf8 } from '../../lib/core/bytes.ts'
 import { type Check, type Control, type Json, probesOf } from '../../lib/core/controls/control.ts'
 import { controls } from '../../lib/core/controls/index.ts'
 import { dekCommit, issuerOf, issuerPublicKey, signIssue } from '../../lib/core/envelope/issuer.ts'
+import { googleProbe } from '../../lib/core/gcp/evidence.ts'
 import { formatPem } from '../../lib/core/pem.ts'
 import { checkHolds, describeCheck } from '../../lib/core/proof/check.ts'
 import { judge } from '../../lib/core/proof/judge.ts'
@@ -65,6 +66,7 @@ function evidence(observations: Observation[], more: Partial<Evidence> = {}): Ev
     definitions: [...tableDefinitions.values()],
     bracketFault: undefined,
     bracketNote: 'between anchor 1 and anchor 2',
+    google: { own: false, attest: undefined, anchors: [], opened: null, closed: null },
     ...more,
   }
 }
@@ -114,7 +116,9 @@ describe('the list of controls', () => {
   })
 
   test('asks for probes that exist and are of its grade, and leaves none unused', () => {
-    const probes = new Map([...networkProbes, ...accessProbes, ...hostProbes].map(p => [p.id, p.grade]))
+    const probes = new Map<string, string>(
+      [...networkProbes, ...accessProbes, ...hostProbes].map(p => [p.id, p.grade]),
+    ).set(googleProbe, 'off-host') // of outside_gcp_setup verify
     const used = new Set<string>()
     for (const control of controls)
       for (const probe of probesOf(control)) {
@@ -396,7 +400,13 @@ describe('the server’s certificate', () => {
     ca = await makeAuthority(await makeKey('P-384'), { now, seconds: 7200 })
     stranger = await makeAuthority(await makeKey('P-384'), { now, seconds: 7200 })
   })
-  const seen = async (by: Authority, host: string, names = ['127.0.0.1'], time = now): Promise<Status> => {
+  const seen = async (
+    by: Authority,
+    host: string,
+    names = ['127.0.0.1'],
+    time = now,
+    chain = (leaf: Bytes) => [leaf],
+  ): Promise<Status> => {
     const { spki } = await makeKey('P-256')
     const { der } = await issueServer(by, names, spki, { now, seconds: 3600 })
     const trust = { ...emptyTrust, ca: [ca.certificate] }
@@ -407,6 +417,9 @@ describe('the server’s certificate', () => {
       certificate: formatPem('CERTIFICATE', der),
       host,
       time: at,
+      transcript: `Certificate chain\n${chain(der)
+        .map(each => formatPem('CERTIFICATE', each))
+        .join(' 1 s:CA\n')}---\n`,
     }
     return statusOf('network.server-identity', result, { trust })
   }
@@ -418,6 +431,15 @@ describe('the server’s certificate', () => {
     expect(await seen(ca, '127.0.0.1', ['db.example'])).toBe('fail')
     expect(await seen(ca, '127.0.0.1', ['127.0.0.1'], now + 7200e6)).toBe('fail')
     expect(await seen(ca, '127.0.0.1', ['127.0.0.1'], now - 7200e6)).toBe('fail')
+  })
+
+  test('stands in its transcript with nothing but the CA behind it', async () => {
+    const with_ = (chain: (leaf: Bytes) => Bytes[]) => seen(ca, '127.0.0.1', undefined, undefined, chain)
+    expect(await with_(leaf => [leaf, ca.der])).toBe('pass')
+    expect(await with_(leaf => [leaf, stranger.der])).toBe('fail')
+    expect(await with_(leaf => [ca.der, leaf])).toBe('fail')
+    expect(await with_(() => [])).toBe('fail')
+    expect(await with_(leaf => [leaf, utf8('no certificate')])).toBe('fail')
   })
 
   test('that is none, or that the probe did not show, fails', () => {

@@ -1,94 +1,19 @@
 /** Planning and judging a set-up on Google Cloud, without Google. */
 import { describe, expect, test } from 'bun:test'
-import type { Observed, ObservedKey } from '../../lib/core/gcp/observed.ts'
+import type { Seen } from '../../lib/core/gcp/evidence.ts'
+import type { Observed } from '../../lib/core/gcp/observed.ts'
 import { planGcp } from '../../lib/core/gcp/plan.ts'
 import { lockStep } from '../../lib/core/gcp/plan_bucket.ts'
 import { planRetire, planTeardown } from '../../lib/core/gcp/plan_end.ts'
-import { judgePromises, type Seen } from '../../lib/core/gcp/promises.ts'
+import { judgePromises, promises } from '../../lib/core/gcp/promises.ts'
 import {
-  auditorRole,
   checkGcpSettings,
   clientAccountId,
   clientRole,
   type GcpSettings,
-  gcpDefaults,
-  hostPermissions,
-  hostRoleName,
   keyName,
-  logFilter,
-  logRole,
-  prefixCondition,
-  services,
-  sinkRole,
 } from '../../lib/core/gcp/settings.ts'
-
-const settings: GcpSettings = {
-  ...gcpDefaults,
-  project: 'acme-prod-1',
-  wormProject: 'acme-worm-1',
-  bucket: 'acme-anchors',
-  tenants: ['acme', 'globex'],
-}
-const now = Date.UTC(2026, 10, 24)
-const client = (tenant: string) => `serviceAccount:zt-app-${tenant}@acme-prod-1.iam.gserviceaccount.com`
-const host = 'serviceAccount:zt-host@acme-prod-1.iam.gserviceaccount.com'
-const auditor = 'serviceAccount:zt-auditor@acme-worm-1.iam.gserviceaccount.com'
-const writer = 'serviceAccount:service-1000@gcp-sa-logging.iam.gserviceaccount.com'
-
-const key = (tenant: string): ObservedKey => ({
-  name: keyName(settings, tenant),
-  purpose: 'ENCRYPT_DECRYPT',
-  labels: { 'ztmysql-tenant': tenant },
-  rotationPeriod: `${90 * 86_400}s`,
-  nextRotationTime: '2026-12-24T00:00:00Z',
-  destroyScheduledDuration: `${30 * 86_400}s`,
-  versionTemplate: { protectionLevel: 'HSM', algorithm: 'GOOGLE_SYMMETRIC_ENCRYPTION' },
-  primary: {
-    name: `${keyName(settings, tenant)}/cryptoKeyVersions/1`,
-    state: 'ENABLED',
-    protectionLevel: 'HSM',
-  },
-  policy: { bindings: [{ role: clientRole, members: [client(tenant)] }] },
-})
-
-/** Everything as it shall be. */
-const whole = (): Observed => ({
-  project: { id: 'acme-prod-1', number: '1000' },
-  wormProject: { id: 'acme-worm-1', number: '1001' },
-  services: { project: [...services.project], worm: [...services.worm] },
-  keyRing: true,
-  keys: [key('acme'), key('globex')],
-  accounts: ['zt-app-acme', 'zt-app-globex', 'zt-host'].map(
-    id => `${id}@acme-prod-1.iam.gserviceaccount.com`,
-  ),
-  wormAccounts: ['zt-auditor@acme-worm-1.iam.gserviceaccount.com'],
-  role: { name: hostRoleName(settings), includedPermissions: [...hostPermissions] },
-  bucket: {
-    name: 'acme-anchors',
-    location: 'EUROPE-WEST3',
-    iamConfiguration: { uniformBucketLevelAccess: { enabled: true }, publicAccessPrevention: 'enforced' },
-    retentionPolicy: { retentionPeriod: `${365 * 86_400}`, isLocked: true },
-    policy: {
-      bindings: [
-        {
-          role: hostRoleName(settings),
-          members: [host],
-          condition: { title: 'x', expression: prefixCondition(settings) },
-        },
-        { role: auditorRole, members: [auditor] },
-        { role: sinkRole, members: [writer] },
-      ],
-    },
-  },
-  sink: {
-    name: 'ztmysql-audit',
-    destination: 'storage.googleapis.com/acme-anchors',
-    filter: logFilter,
-    writerIdentity: writer,
-  },
-  policy: { bindings: [{ role: logRole, members: [host] }] },
-  wormPolicy: { bindings: [] },
-})
+import { attest, client, now, seen, settings, weaknesses, whole } from '../support/gcp_seen.ts'
 
 const nothing = (): Observed => ({
   ...whole(),
@@ -258,135 +183,40 @@ describe('settings', () => {
 })
 
 describe('the promises', () => {
-  const seen = (): Seen => {
-    const { keys, bucket, sink } = whole()
-    return {
-      at: now,
-      settings,
-      keys,
-      keyParents: ['keyRing', 'project', 'folder', 'organisation'].map(resource => ({
-        resource,
-        policy: { bindings: [] },
-      })),
-      bucket,
-      bucketParents: [{ resource: 'project', policy: { bindings: [] } }],
-      sink,
-      attestations: Object.fromEntries(keys.map(({ name }) => [name, 'verified' as const])),
-      lastEntry: now - 60_000,
-      lastAnchor: now - 60_000,
-      lastExport: now - 3_600_000,
-    }
-  }
-  const broken = (bend: (seen: Seen) => void): string[] => {
+  const broken = (bend: (seen: Seen) => unknown): string[] => {
     const bent = seen()
     bend(bent)
-    return judgePromises(bent)
+    return judgePromises(bent, attest)
       .filter(({ holds }) => !holds)
       .map(({ id }) => id)
   }
 
   test('of a whole set-up are kept', () => {
-    expect(judgePromises(seen()).filter(({ holds }) => !holds)).toEqual([])
+    expect(judgePromises(seen(), attest).filter(({ holds }) => !holds)).toEqual([])
   })
 
-  const first = (s: Seen): ObservedKey => {
-    const [one] = s.keys
-    if (one === undefined) throw new Error('no key')
-    return one
-  }
-  const above = (s: Seen, level: number, role: string, member: string) =>
-    s.keyParents[level]?.policy?.bindings.push({ role, members: [member] })
-  const onBucket = (s: Seen, role: string, member: string) =>
-    s.bucket?.policy.bindings.push({ role, members: [member] })
-  test.each<[string, (s: Seen) => void, string[]]>([
-    [
-      'no key at all',
-      s => Object.assign(s, { settings: { ...settings, tenants: [] } }),
-      ['kms.hsm', 'kms.attested', 'kms.rotation', 'kms.tenant-alone'],
-    ],
-    [
-      'a key in software',
-      s => Object.assign(first(s).versionTemplate, { protectionLevel: 'SOFTWARE' }),
-      ['kms.hsm'],
-    ],
-    [
-      'a primary in software',
-      s => Object.assign(first(s).primary ?? {}, { protectionLevel: 'SOFTWARE' }),
-      ['kms.hsm'],
-    ],
-    ['a destroyed primary', s => Object.assign(first(s).primary ?? {}, { state: 'DESTROYED' }), ['kms.hsm']],
-    [
-      'an attestation that is bad',
-      s => Object.assign(s.attestations, { [first(s).name]: 'bad' }),
-      ['kms.attested'],
-    ],
-    ['attestations without roots', s => Object.assign(s, { attestations: {} }), ['kms.attested']],
-    ['no rotation', s => delete first(s).rotationPeriod, ['kms.rotation']],
-    [
-      'an overdue rotation',
-      s => Object.assign(first(s), { nextRotationTime: '2026-01-01T00:00:00Z' }),
-      ['kms.rotation'],
-    ],
-    [
-      "another tenant's client on a key",
-      s => first(s).policy.bindings.push({ role: clientRole, members: [client('globex')] }),
-      ['kms.tenant-alone'],
-    ],
-    [
-      'a right on the ring',
-      s => above(s, 0, 'roles/cloudkms.cryptoKeyDecrypter', 'user:eve@example.org'),
-      ['kms.tenant-alone'],
-    ],
-    [
-      'a right on the organisation',
-      s => above(s, 3, clientRole, 'group:all@example.org'),
-      ['kms.tenant-alone'],
-    ],
-    [
-      'a folder that is not seen',
-      s => Object.assign(s.keyParents[2] ?? {}, { policy: null }),
-      ['kms.tenant-alone'],
-    ],
-    [
-      'a host with a right on a key',
-      s => first(s).policy.bindings.push({ role: 'roles/cloudkms.viewer', members: [host] }),
-      ['kms.host-none'],
-    ],
-    [
-      'a host that owns the project',
-      s => above(s, 1, 'roles/owner', host),
-      ['kms.host-none', 'kms.administrators'],
-    ],
-    [
-      'a machine that administers keys',
-      s => above(s, 1, 'roles/cloudkms.admin', 'serviceAccount:ci@x'),
-      ['kms.administrators'],
-    ],
-    ['a retention that is not locked', s => delete s.bucket?.retentionPolicy?.isLocked, ['worm.retention']],
-    [
-      'no bucket',
-      s => Object.assign(s, { bucket: null }),
-      ['worm.retention', 'worm.private', 'worm.host-creates'],
-    ],
-    ['a bucket for everybody', s => onBucket(s, auditorRole, 'allUsers'), ['worm.private']],
-    ['a host that may delete', s => onBucket(s, 'roles/storage.objectAdmin', host), ['worm.host-creates']],
-    [
-      'a host that owns the other project',
-      s => s.bucketParents[0]?.policy?.bindings.push({ role: 'roles/editor', members: [host] }),
-      ['worm.host-creates'],
-    ],
-    ['a host that cannot create', s => s.bucket?.policy.bindings.shift(), ['worm.host-creates']],
-    [
-      'one project',
-      s => Object.assign(s, { settings: { ...settings, wormProject: settings.project } }),
-      ['worm.host-creates', 'worm.apart'],
-    ],
-    ['no anchor', s => Object.assign(s, { lastAnchor: null }), ['worm.fresh']],
-    ['an anchor of three minutes ago', s => Object.assign(s, { lastAnchor: now - 180_000 }), ['worm.fresh']],
-    ['an entry of six minutes ago', s => Object.assign(s, { lastEntry: now - 360_000 }), ['log.fresh']],
-    ['a disabled sink', s => Object.assign(s.sink ?? {}, { disabled: true }), ['log.sink']],
-    ['an export of five hours ago', s => Object.assign(s, { lastExport: now - 18_000_000 }), ['log.sink']],
-  ])('%s breaks its own promise', (_, bend, expected) => {
+  test('are not kept where nobody gave roots to check attestations against', () => {
+    expect(
+      judgePromises(seen())
+        .filter(({ holds }) => !holds)
+        .map(({ id, detail }) => [id, detail.split(' ').slice(0, 2).join(' ')]),
+    ).toEqual([['google.attested', 'no roots']])
+  })
+
+  test('name people who rule over keys, and break for none of them', () => {
+    const bent = seen()
+    bent.keyParents[1]?.policy?.bindings.push({ role: 'roles/owner', members: ['user:ann@example.org'] })
+    const [found] = judgePromises(bent, attest).filter(({ id }) => id === 'google.administrators')
+    expect(found).toMatchObject({ holds: true, detail: expect.stringContaining('user:ann@example.org') })
+  })
+
+  test.each(weaknesses)('%s breaks its own promise', (_, bend, expected) => {
     expect(broken(bend)).toEqual(expected)
+  })
+
+  test('each has a weakness that breaks it', () => {
+    expect([...new Set(weaknesses.flatMap(([, , ids]) => ids))].sort()).toEqual(
+      promises.map(({ id }) => id).sort(),
+    )
   })
 })

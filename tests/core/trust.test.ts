@@ -208,6 +208,20 @@ describe('at a rollover', () => {
   })
 })
 
+describe('roots of an HSM', () => {
+  test('come back as they went in, and nothing but certificates is one', async () => {
+    const content = await makeContent([ca], clients)
+    const hsmRoots = [ca.certificate.der]
+    const files = buildTrust({ ...content, hsmRoots }, [ca.scalar])
+    expect(parseTrust(files).hsmRoots).toEqual(hsmRoots)
+    expect(parseTrust(buildTrust(content, [ca.scalar])).hsmRoots).toBeUndefined()
+    for (const text of ['', '{}', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'])
+      expect(
+        refusal(() => parseTrust(resign(new Map(files).set('hsm-roots.pem', utf8(text)), [ca]))).code,
+      ).toBe('BAD_FORMAT')
+  })
+})
+
 describe('witnesses', () => {
   const witness = (name: string) => ({
     key: makeVkey(name, 'cosignature', ed25519.getPublicKey(random(32))),

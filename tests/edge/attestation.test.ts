@@ -5,7 +5,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { type Attestation, verifyAttestation } from '../../lib/edge/gcp/attestation.ts'
+import type { Attestation } from '../../lib/core/gcp/evidence.ts'
+import { verifyAttestation } from '../../lib/edge/gcp/attestation.ts'
 
 setDefaultTimeout(120_000) // RSA keys on a busy machine
 
@@ -85,7 +86,7 @@ describe('an attestation', () => {
   })
 
   test('is missing where there is none', () => {
-    expect(verifyAttestation(undefined, roots(), now)).toBe('missing')
+    expect(verifyAttestation(null, roots(), now)).toBe('missing')
     expect(verifyAttestation({ format: '', content: '' }, roots(), now)).toBe('missing')
   })
 

@@ -1,8 +1,9 @@
 /** A control as data: what is claimed, what enforces it, what is observed, what must be seen, what would break it. */
 import type { FindingCode } from '../audit/findings.ts'
+import { googleProbe } from '../gcp/evidence.ts'
 import type { FactProbe } from './host_facts.ts'
 
-export const layers = ['network', 'identity', 'writes', 'data', 'audit', 'host'] as const
+export const layers = ['network', 'identity', 'writes', 'data', 'audit', 'host', 'google'] as const
 export type Layer = (typeof layers)[number]
 
 /** Who vouches for an observation, best first. */
@@ -50,6 +51,8 @@ export type Expectation =
   /** None of these findings in the trail that the bundle holds, judged against the auditor's anchors. */
   | { kind: 'trail'; codes: FindingCode[] }
   | { kind: 'judgement'; judgement: Judgement; probe?: string }
+  /** A promise of the set-up on Google Cloud, by the evidence of `outside_gcp_setup verify`. */
+  | { kind: 'google' }
 
 export interface Control {
   id: string
@@ -72,5 +75,6 @@ export interface Control {
 export function probesOf(control: Control): string[] {
   const { expect } = control
   if (expect.kind === 'checks') return [...new Set(expect.checks.map(check => check.probe))]
+  if (expect.kind === 'google') return [googleProbe]
   return expect.kind === 'judgement' && expect.probe !== undefined ? [expect.probe] : []
 }

@@ -1,6 +1,7 @@
 import { auditControls } from './audit.ts'
 import type { Control } from './control.ts'
 import { dataControls } from './data.ts'
+import { googleControls } from './google.ts'
 import { hostControls } from './host.ts'
 import { identityControls } from './identity.ts'
 import { networkControls } from './network.ts'
@@ -14,4 +15,5 @@ export const controls: Control[] = [
   ...dataControls,
   ...auditControls,
   ...hostControls,
+  ...googleControls,
 ]

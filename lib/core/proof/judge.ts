@@ -1,7 +1,9 @@
 /** Turns a control and raw observations into a verdict. Pure; collector and offline verifier use the same one. */
 import type { Verdict } from '../audit/trail_verdict.ts'
 import type { Control, Expectation, Json } from '../controls/control.ts'
+import { googleProbe } from '../gcp/evidence.ts'
 import { checkHolds, describeCheck } from './check.ts'
+import { judgeGoogle } from './google_judgement.ts'
 import { judgements } from './judgements.ts'
 import { type Evidence, fail, type Outcome, pass, type Status } from './outcome.ts'
 
@@ -36,6 +38,8 @@ function judgeExpectation(expect: Expectation, evidence: Evidence, control: Cont
       }
       return pass(expect.checks.map(check => `${check.probe}: ${check.at} as expected`).join('; '))
     }
+    case 'google':
+      return judgeGoogle(control.id, evidence.observations.get(googleProbe), evidence.google, evidence.trust)
     case 'judgement': {
       const act = judgements[expect.judgement]
       if (expect.probe === undefined) return act(null, evidence)

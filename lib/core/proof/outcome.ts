@@ -1,6 +1,7 @@
 import type { Verdict } from '../audit/trail_verdict.ts'
 import type { TableDefinition } from '../tables.ts'
 import type { Trust } from '../trust.ts'
+import type { GoogleContext } from './google_judgement.ts'
 import type { Observation } from './observation.ts'
 import type { RowEvidence } from './row_evidence.ts'
 
@@ -25,4 +26,6 @@ export interface Evidence {
   /** What is wrong with the bundle's place between two anchors; undefined: nothing, or `bracketsNote` says it. */
   bracketFault: string | undefined
   bracketNote: string
+  /** What evidence from Google is held against. */
+  google: GoogleContext
 }

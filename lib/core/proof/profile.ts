@@ -43,7 +43,8 @@ export interface Requirement {
 const always = 'audit.bracketed'
 
 /**
- * A list with commas: names of profiles, `grade:GRADE`, ids of controls. What is left out of it is judged and shown,
+ * A list with commas: names of profiles, `grade:GRADE`, `google` (every control of the evidence from Google), ids of
+ * controls. What is left out of it is judged and shown,
  * and asked for by nobody.
  * @throws USAGE for a name that this release does not know
  */
@@ -55,12 +56,14 @@ export function parseRequirement(text: string): Requirement {
     if (profile) asked.profiles.push(profile)
     else if (grade) asked.grades.push(grade)
     else if (controls.some(({ id }) => id === item)) asked.controls.push(item)
+    else if (item === 'google')
+      asked.controls.push(...controls.flatMap(({ id, layer }) => (layer === item ? [id] : [])))
     else
       throw new ZtError(
         'USAGE',
         `--require: no profile, grade or control is called ${JSON.stringify(item)}`,
         {
-          hint: `${profiles.join(', ')}; ${grades.map(name => `grade:${name}`).join(', ')}; or a control of proof_suite controls`,
+          hint: `${profiles.join(', ')}, google; ${grades.map(name => `grade:${name}`).join(', ')}; or a control of proof_suite controls`,
         },
       )
   }

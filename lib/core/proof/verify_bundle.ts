@@ -8,6 +8,7 @@ import { type Bytes, equal } from '../bytes.ts'
 import { probesOf } from '../controls/control.ts'
 import { controls } from '../controls/index.ts'
 import { ZtError } from '../errors.ts'
+import type { Attest } from '../gcp/promise.ts'
 import type { TableDefinition } from '../tables.ts'
 import type { Trust } from '../trust.ts'
 import {
@@ -20,6 +21,7 @@ import {
 } from './bundle.ts'
 import { type Judged, judge } from './judge.ts'
 import type { Observation } from './observation.ts'
+import type { Evidence } from './outcome.ts'
 import { meets, type Requirement } from './profile.ts'
 import { RowEvidence } from './row_evidence.ts'
 
@@ -36,6 +38,10 @@ export interface VerifyBundleOptions {
   signatures: 'last' | 'all'
   /** Longest time between two anchors. */
   gapSeconds: number
+  /** The auditor's own evidence from Google; it takes the place of the bundle's. */
+  google?: Observation
+  /** Checks attestations of an HSM against the roots of the trust folder. */
+  attest?: Attest
 }
 
 /** An anchor of the auditor's copy, up to the bundle's closing one. */
@@ -108,14 +114,23 @@ export async function verifyBundle(files: BundleFiles, options: VerifyBundleOpti
   compareAnchors(bundle.anchors, options.anchors, judgedTrail.findings)
   const trail = { ...judgedTrail, ok: judgedTrail.findings.clean }
   const brackets = seen.judge(copy, closing, options.nonce)
-  const evidence = {
-    observations: bundle.observations,
+  const observations = new Map(bundle.observations)
+  if (options.google) observations.set(options.google.id, options.google)
+  const evidence: Evidence = {
+    observations,
     trail,
     rows,
     trust,
     definitions: [...definitions.values()],
     bracketFault: brackets.fault,
     bracketNote: `between anchor ${brackets.opening?.anchor.number} and anchor ${closing?.anchor.number}, ${opened(brackets.opening)} to ${opened(closing)}`,
+    google: {
+      own: options.google !== undefined,
+      attest: options.attest,
+      anchors: options.anchors,
+      opened: brackets.opening ? timeOf(brackets.opening) : null,
+      closed: closing ? timeOf(closing) : null,
+    },
   }
   const judged = controls.map(control => judge(control, evidence))
   const unknown = [...bundle.observations.keys()].filter(id => !knownProbes.has(id))
@@ -127,7 +142,7 @@ export async function verifyBundle(files: BundleFiles, options: VerifyBundleOpti
     digest: bundle.digest,
     trail,
     judged,
-    observations: bundle.observations,
+    observations,
     unknown,
     trust,
     certificates: bundle.certificates,

@@ -2,6 +2,12 @@
 import type { Judged } from '../proof/judge.ts'
 
 export function hintOf({ control, status, reason }: Judged, met: boolean): string {
+  if (control.layer === 'google' && status === 'not-applicable')
+    return met
+      ? 'nothing asked for depends on it'
+      : 'outside_gcp_setup verify --out DIR, then verify --google DIR'
+  if (control.layer === 'google')
+    return `outside_gcp_setup --dry-run prints what would mend it, where a command can; then verify again (${control.enforcedBy})`
   if (status === 'not-applicable')
     return met
       ? 'nothing asked for depends on it'

@@ -10,6 +10,7 @@ export const layerTitles: Record<Layer, string> = {
   data: 'Data',
   audit: 'Audit trail',
   host: 'Host',
+  google: 'Google Cloud',
 }
 
 export const gradeMeans: Record<Grade, string> = {

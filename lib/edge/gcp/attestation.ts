@@ -4,24 +4,13 @@
  */
 import { createVerify, X509Certificate } from 'node:crypto'
 import { gunzipSync } from 'node:zlib'
-import { z } from 'zod'
+import type { Bytes } from '../../core/bytes.ts'
+import { reason, ZtError } from '../../core/errors.ts'
+import type { Attestation } from '../../core/gcp/evidence.ts'
+import type { Attest } from '../../core/gcp/promise.ts'
 
 const signatureBytes = 256
 const maxBytes = 1 << 20
-
-export const attestationSchema = z.object({
-  format: z.string(),
-  content: z.string(),
-  certChains: z
-    .object({
-      caviumCerts: z.array(z.string()).default([]),
-      googleCardCerts: z.array(z.string()).default([]),
-      googlePartitionCerts: z.array(z.string()).default([]),
-    })
-    .optional(),
-})
-
-export type Attestation = z.infer<typeof attestationSchema>
 
 function signs(certificate: X509Certificate, statement: Buffer): boolean {
   const verify = createVerify('sha256').update(statement.subarray(0, -signatureBytes))
@@ -58,7 +47,7 @@ function reaches(
 
 /** @param at milliseconds since 1970: when certificates must be in force */
 export function verifyAttestation(
-  attestation: Attestation | undefined,
+  attestation: Attestation | null,
   roots: X509Certificate[],
   at: number,
 ): 'verified' | 'missing' | 'bad' {
@@ -87,4 +76,16 @@ export function verifyAttestation(
   } catch {
     return 'bad' // no gzip, no certificate: whatever it is, it proves nothing
   }
+}
+
+/** Judges attestations by roots, DER each. @throws BAD_FORMAT for what is no certificate */
+export function attestBy(roots: readonly Bytes[]): Attest {
+  const trusted = roots.map((der, i) => {
+    try {
+      return new X509Certificate(der)
+    } catch (thrown) {
+      throw new ZtError('BAD_FORMAT', `root ${i + 1} of the HSM: ${reason(thrown)}`)
+    }
+  })
+  return (attestation, at) => verifyAttestation(attestation, trusted, at)
 }

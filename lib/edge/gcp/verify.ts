@@ -1,17 +1,42 @@
 /** Re-reads everything that a set-up on Google Cloud promises, and keeps it as evidence. */
-import { X509Certificate } from 'node:crypto'
-import { readdirSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { anchorNumber } from '../../core/audit/anchor.ts'
+import type { Bytes } from '../../core/bytes.ts'
 import { ZtError } from '../../core/errors.ts'
-import { type ObservedKey, type Policy, policySchema, readAnswer } from '../../core/gcp/observed.ts'
-import { type Inherited, judgePromises, type Kept, type Seen } from '../../core/gcp/promises.ts'
-import { anchorPrefix, checkGcpSettings, type GcpSettings, logFilter } from '../../core/gcp/settings.ts'
-import { formatCanonical } from '../../core/json.ts'
+import {
+  type Attestation,
+  attestationSchema,
+  googleProbe,
+  type Inherited,
+  type Seen,
+} from '../../core/gcp/evidence.ts'
+import {
+  type ObservedKey,
+  type Policy,
+  policySchema,
+  readAnswer,
+  roleSchema,
+} from '../../core/gcp/observed.ts'
+import { judgePromises, type Kept } from '../../core/gcp/promises.ts'
+import { isCustom } from '../../core/gcp/rights.ts'
+import {
+  anchorPrefix,
+  checkGcpSettings,
+  clientAccountId,
+  emailOf,
+  type GcpSettings,
+  logFilter,
+} from '../../core/gcp/settings.ts'
+import { parsePems } from '../../core/pem.ts'
+import { formatObservation } from '../../core/proof/observation.ts'
+import { formatTime } from '../../core/time.ts'
 import { makePrivateDir, readRegularFile, writeFileAtomic } from '../files.ts'
-import { attestationSchema, verifyAttestation } from './attestation.ts'
+import { usesStandIn } from '../gcs.ts'
+import { attestBy } from './attestation.ts'
+import { evidenceName } from './evidence_file.ts'
 import { type Gcloud, openGcloud } from './gcloud.ts'
 import { observeGcp } from './observe.ts'
 import { withKnownTenants } from './setup.ts'
@@ -49,26 +74,69 @@ async function above(gcloud: Gcloud, project: string): Promise<Inherited[]> {
 
 const versionSchema = z.object({ attestation: attestationSchema.optional() })
 
-async function attestationOf(gcloud: Gcloud, { primary }: ObservedKey, roots: X509Certificate[], at: number) {
-  if (primary === undefined) return 'missing' as const
+async function attestationOf(gcloud: Gcloud, { primary }: ObservedKey): Promise<Attestation | null> {
+  if (primary === undefined) return null
   const answer = await gcloud.run(['kms', 'keys', 'versions', 'describe', primary.name, '--format', 'json'])
-  return verifyAttestation(
-    readAnswer(answer, versionSchema, 'kms keys versions describe').attestation,
-    roots,
-    at,
-  )
+  return readAnswer(answer, versionSchema, 'kms keys versions describe').attestation ?? null
 }
 
-/** Certificates of a folder; each file may hold one. @throws NOT_FOUND */
-function readRoots(dir: string): X509Certificate[] {
-  const names = readdirSync(dir).filter(name => /\.(?:pem|crt)$/.test(name))
-  if (names.length === 0)
-    throw new ZtError('NOT_FOUND', `${dir}: holds no certificates`, {
+/** Who may act as the tenants' clients. */
+async function accountPolicies(gcloud: Gcloud, { project, tenants }: GcpSettings): Promise<Seen['accounts']> {
+  const found: Seen['accounts'] = []
+  for (const email of tenants.map(tenant => emailOf(clientAccountId(tenant), project)))
+    found.push({
+      email,
+      policy: await policyIf(
+        gcloud,
+        'iam',
+        'service-accounts',
+        'get-iam-policy',
+        email,
+        '--project',
+        project,
+      ),
+    })
+  return found
+}
+
+/** What the custom roles of these policies allow: a name says nothing. */
+async function customRoles(gcloud: Gcloud, policies: (Policy | null)[]): Promise<Seen['roles']> {
+  const names = policies.flatMap(policy => policy?.bindings.map(({ role }) => role) ?? []).filter(isCustom)
+  const found: Seen['roles'] = {}
+  for (const name of [...new Set(names)].sort()) {
+    const [kind, owner = '', , id = ''] = name.split('/')
+    const place = kind === 'projects' ? '--project' : '--organization'
+    found[name] = await permissionsIf(gcloud, 'iam', 'roles', 'describe', id, place, owner)
+  }
+  return found
+}
+
+async function permissionsIf(gcloud: Gcloud, ...args: string[]): Promise<string[] | null> {
+  try {
+    const role = readAnswer(await gcloud.run([...args, '--format', 'json']), roleSchema, 'iam roles describe')
+    return role.includedPermissions.toSorted()
+  } catch (thrown) {
+    if (thrown instanceof ZtError && (thrown.code === 'DENIED' || thrown.code === 'NOT_FOUND')) return null
+    throw thrown
+  }
+}
+
+/** Certificates of a folder or of one file, one behind the other. @throws NOT_FOUND, BAD_FORMAT */
+function readRoots(path: string): Bytes[] {
+  const isDir = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+  const files = isDir
+    ? readdirSync(path)
+        .filter(name => /\.(?:pem|crt)$/.test(name))
+        .sort()
+        .map(name => join(path, name))
+    : [path]
+  if (files.length === 0)
+    throw new ZtError('NOT_FOUND', `${path}: holds no certificates`, {
       hint: 'put the roots of HSM and Google there',
     })
-  return names
-    .sort()
-    .map(name => new X509Certificate(readRegularFile(join(dir, name), 'root certificate', 1 << 16)))
+  return files.flatMap(file =>
+    parsePems(readRegularFile(file, 'root certificate', 1 << 18).toString('utf8'), 'CERTIFICATE', file),
+  )
 }
 
 const entrySchema = z.array(z.object({ timestamp: z.string() }))
@@ -79,30 +147,27 @@ async function newestEntry(gcloud: Gcloud, { project }: GcpSettings): Promise<nu
   return entry === undefined ? null : Date.parse(entry.timestamp)
 }
 
-const objectSchema = z.array(z.object({ name: z.string(), timeCreated: z.string() }))
+const objectSchema = z.array(z.object({ name: z.string(), timeCreated: z.string(), crc32c: z.string() }))
 
 /** The newest object by the store's clock, of anchors or of what the sink exports. */
 async function newestObjects(
   gcloud: Gcloud,
   bucket: string,
 ): Promise<Pick<Seen, 'lastAnchor' | 'lastExport'>> {
-  const answer = await gcloud.run([
-    'storage',
-    'objects',
-    'list',
-    `gs://${bucket}/**`,
-    '--raw',
-    '--format',
-    'json',
-  ])
-  const objects = readAnswer(answer, objectSchema, 'storage objects list')
-  const newest = (chosen: (name: string) => boolean): number | null => {
-    const times = objects.filter(({ name }) => chosen(name)).map(({ timeCreated }) => Date.parse(timeCreated))
-    return times.length === 0 ? null : Math.max(...times)
-  }
+  const args = ['storage', 'objects', 'list', `gs://${bucket}/**`, '--raw', '--format', 'json']
+  const objects = readAnswer(await gcloud.run(args), objectSchema, 'storage objects list')
+  const newest = (chosen: (name: string) => boolean): Seen['lastAnchor'] =>
+    objects
+      .filter(({ name }) => chosen(name))
+      .map(({ name, timeCreated, crc32c }) => ({ name, created: Date.parse(timeCreated), crc32c }))
+      .sort((a, b) => a.created - b.created || (a.name < b.name ? -1 : 1))
+      .at(-1) ?? null
   const isAnchor = (name: string) =>
     name.startsWith(anchorPrefix) && anchorNumber(name.slice(anchorPrefix.length)) !== undefined
-  return { lastAnchor: newest(isAnchor), lastExport: newest(name => !name.startsWith(anchorPrefix)) }
+  return {
+    lastAnchor: newest(isAnchor),
+    lastExport: newest(name => !name.startsWith(anchorPrefix))?.created ?? null,
+  }
 }
 
 export interface VerifyGcp {
@@ -112,55 +177,66 @@ export interface VerifyGcp {
   out?: string
 }
 
+/** gcloud and this program go where the environment sends them, which need not be Google. */
+const atStandIn = (env: NodeJS.ProcessEnv = process.env): boolean =>
+  usesStandIn(env) || Object.keys(env).some(name => name.startsWith('CLOUDSDK_API_ENDPOINT_OVERRIDES_'))
+
 /** @throws MISSING_TOOL, DENIED, NOT_FOUND where it could not look at all */
 export async function verifyGcp(given: GcpSettings, { hsmRoots, out }: VerifyGcp): Promise<Kept[]> {
-  const roots = hsmRoots === undefined ? null : readRoots(hsmRoots)
+  const attest = hsmRoots === undefined ? undefined : attestBy(readRoots(hsmRoots))
   const gcloud = await openGcloud()
   const observed = await observeGcp(gcloud, checkGcpSettings(given))
   const settings = withKnownTenants(given, observed)
   const { project, wormProject, region, keyRing, bucket } = settings
   const place = ['--location', region, '--project', project]
   const ring = await policyIf(gcloud, 'kms', 'keyrings', 'get-iam-policy', keyRing, ...place)
-  const at = Date.now()
+  const keyParents = [
+    { resource: `key ring ${keyRing}`, policy: ring },
+    { resource: `project ${project}`, policy: observed.policy },
+    ...(await above(gcloud, project)),
+  ]
+  const bucketParents = [
+    { resource: `project ${wormProject}`, policy: observed.wormPolicy },
+    ...(await above(gcloud, wormProject)),
+  ]
+  const accounts = await accountPolicies(gcloud, settings)
   const attestations: Seen['attestations'] = {}
-  for (const key of observed.keys)
-    attestations[key.name] = roots === null ? null : await attestationOf(gcloud, key, roots, at)
+  for (const key of observed.keys) attestations[key.name] = await attestationOf(gcloud, key)
+  const policies = [...keyParents, ...bucketParents, ...accounts, ...observed.keys].map(each => each.policy)
+  const roles = await customRoles(gcloud, [...policies, observed.bucket?.policy ?? null])
+  const lastEntry = await newestEntry(gcloud, settings)
+  const newest =
+    observed.bucket === null ? { lastAnchor: null, lastExport: null } : await newestObjects(gcloud, bucket)
   const seen: Seen = {
-    at,
+    at: Date.now(),
+    standIn: atStandIn(),
     settings,
     keys: observed.keys,
-    keyParents: [
-      { resource: `key ring ${keyRing}`, policy: ring },
-      { resource: `project ${project}`, policy: observed.policy },
-      ...(await above(gcloud, project)),
-    ],
+    keyParents,
+    accounts,
+    roles,
     bucket: observed.bucket,
-    bucketParents: [
-      { resource: `project ${wormProject}`, policy: observed.wormPolicy },
-      ...(await above(gcloud, wormProject)),
-    ],
+    bucketParents,
     sink: observed.sink,
     attestations,
-    lastEntry: await newestEntry(gcloud, settings),
-    ...(observed.bucket === null
-      ? { lastAnchor: null, lastExport: null }
-      : await newestObjects(gcloud, bucket)),
+    lastEntry,
+    ...newest,
   }
   if (out !== undefined) keepEvidence(out, seen)
-  return judgePromises(seen)
+  return judgePromises(seen, attest)
 }
 
 function keepEvidence(out: string, seen: Seen): void {
   makePrivateDir(out)
-  const observation = {
+  const text = formatObservation({
     v: 1,
-    id: 'google',
-    time: `${new Date(seen.at).toISOString().slice(0, -1)}000Z`,
+    id: googleProbe,
+    time: formatTime(seen.at * 1000),
     host: hostname(),
-    identity: 'the account of gcloud',
+    identity: `the account of gcloud${seen.standIn ? ', AT A STAND-IN AND NOT AT GOOGLE' : ''}`,
     grade: 'off-host',
     command: 'outside_gcp_setup verify',
-    result: seen,
-  }
-  writeFileAtomic(join(out, 'google.json'), formatCanonical(observation, true))
+    result: JSON.parse(JSON.stringify(seen)), // members that are undefined go
+  })
+  writeFileAtomic(join(out, evidenceName), text)
 }

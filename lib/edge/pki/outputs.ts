@@ -9,7 +9,7 @@ import { folderOf, formatPkiState, type PkiAccount } from '../../core/pki_state.
 import { formatTime } from '../../core/time.ts'
 import type { Trust } from '../../core/trust.ts'
 import { buildTrust } from '../../core/trust_build.ts'
-import { readWitnesses } from '../../core/trust_content.ts'
+import { readHsmRoots, readWitnesses } from '../../core/trust_content.ts'
 import { certificatePath } from '../../core/trust_files.ts'
 import { parseVkey } from '../../core/vkey.ts'
 import { packArchive } from '../archive.ts'
@@ -143,6 +143,7 @@ function writeTrust(draft: Draft): void {
       tenants,
       certificates,
       ...witnessesOf(draft),
+      ...hsmRootsOf(draft),
     },
     draft.authorities.map(ca => ca.scalar),
   )
@@ -153,6 +154,12 @@ function writeTrust(draft: Draft): void {
 function witnessesOf(draft: Draft): Pick<Trust, 'witnesses'> {
   if (!existsSync(join(draft.dir, 'witnesses.json'))) return {}
   return { witnesses: readWitnesses(get(draft, 'witnesses.json'), draft.state.origin) }
+}
+
+/** Roots that the person fetched from the HSM's manufacturer and from Google, and laid into the PKI folder. */
+function hsmRootsOf(draft: Draft): Pick<Trust, 'hsmRoots'> {
+  if (!existsSync(join(draft.dir, 'hsm-roots.pem'))) return {}
+  return { hsmRoots: readHsmRoots(get(draft, 'hsm-roots.pem')) }
 }
 
 /** Completes a draft that asked for the CA; pki.json comes last. */

@@ -1,5 +1,5 @@
 import type { Route } from './server.ts'
-import { alreadyExists, notFound, permitIn, projectOf } from './state.ts'
+import { alreadyExists, notFound, permit, permitIn, policyOf, projectOf } from './state.ts'
 
 const service = 'iam.googleapis.com'
 
@@ -39,6 +39,16 @@ export const iamRoutes: Route[] = [
       const { displayName = '' } = (json.serviceAccount ?? {}) as { displayName?: string }
       project.accounts.push({ email, displayName })
       return { email, displayName, name: `projects/${project.id}/serviceAccounts/${email}` }
+    },
+  ],
+  [
+    'POST',
+    /^\/v1\/projects\/[^/]+\/serviceAccounts\/([^/@]+@([^/]+)\.iam\.gserviceaccount\.com):getIamPolicy$/,
+    ({ cloud, path }) => {
+      permit(cloud, 'iam.serviceAccounts.getIamPolicy', path[0] ?? '')
+      const { accounts } = projectOf(cloud, path[1] ?? '')
+      if (!accounts.some(({ email }) => email === path[0])) throw notFound(`Service account ${path[0]}`)
+      return policyOf(cloud, path[0] ?? '')
     },
   ],
   [

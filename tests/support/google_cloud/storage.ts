@@ -1,4 +1,4 @@
-import { gcsChecksum } from '../../../lib/edge/gcs.ts'
+import { gcsChecksum } from '../../../lib/core/crc32c.ts'
 import type { Call, Route } from './server.ts'
 import {
   type Bucket,
