@@ -106,16 +106,20 @@ describe('who is refused again and again', () => {
   })
 
   test('by sshd is banned from SSH, alone', async () => {
-    for (const { to, from, neighbour } of callers()) {
-      const options = ['-oBatchMode=yes', '-oStrictHostKeyChecking=accept-new', `-oBindAddress=${from}`]
-      for (let i = 0; (await sshState(to, from)) !== 'refused'; i++) {
-        await client.exec('ssh', ...options, `nobody${i}@${to}`, 'true')
-        if (i > 300) throw new Error('nobody bans')
-      }
+    // sshd itself holds a source off for a quarter of a minute before its last failure: both families at once
+    const refuseUntilBanned = async ({ to, from, neighbour }: Caller) => {
+      const ssh = `ssh -oBatchMode=yes -oStrictHostKeyChecking=accept-new -oBindAddress=${from}`
+      await client.mustSh(
+        `for ((i = 0; i < 300; i++)); do
+           if said=$(nc -zv -w 5 -s ${from} ${to} 22 2>&1); then ${ssh} nobody$i@${to} true 2>/dev/null || sleep 0.2
+           elif [[ $said == *refused* ]]; then exit 0; fi
+         done; echo 'nobody bans' >&2; exit 1`,
+      )
       expect([await logIn(to, from, 'right'), await sshState(to, neighbour)]).toEqual([0, 'open'])
       expect(await host.must('fail2ban-client', 'unban', from)).toBe('1\n')
       expect(await sshState(to, from)).toBe('open')
     }
+    await Promise.all(callers().map(refuseUntilBanned))
   })
 
   test('on the host itself is never banned', async () => {
@@ -150,15 +154,17 @@ describe('a jail', () => {
     ['systemctl disable --now fail2ban', /^unit fail2ban.service: disabled, inactive → enabled, active$/],
     ['sed -i s/3600/1/ /etc/fail2ban/jail.d/ztmysql.local', /^\/etc\/fail2ban\/jail.d\/ztmysql.local: /],
   ]
+  const planAndStatus = () =>
+    Promise.all([planLayer(host, 'fail2ban', open), statusOf(host, 'host.intrusion')])
   for (const [by, seen] of cases)
     test(`that was changed by hand is found and put right: ${by}`, async () => {
       await host.mustSh(by)
-      expect(lines(await planLayer(host, 'fail2ban', open)).filter(line => seen.test(line))).toHaveLength(1)
+      const [plan, status] = await planAndStatus()
+      expect(lines(plan).filter(line => seen.test(line))).toHaveLength(1)
       // the judge goes by what runs; a file that nobody has loaded yet is the installer's to find
-      if (!by.startsWith('sed')) expect(await statusOf(host, 'host.intrusion')).toBe('fail')
+      expect(status).toBe(by.startsWith('sed') ? 'pass' : 'fail')
       await applyLayer(host, 'fail2ban', open)
-      expect(await planLayer(host, 'fail2ban', open)).toEqual(clean)
-      expect(await statusOf(host, 'host.intrusion')).toBe('pass')
+      expect(await planAndStatus()).toEqual([clean, 'pass'])
     })
 
   test('that another file overrules is said, and the files are put back', async () => {
