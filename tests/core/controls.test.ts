@@ -435,10 +435,11 @@ describe('the server’s certificate', () => {
 
   test('stands in its transcript with nothing but the CA behind it', async () => {
     const with_ = (chain: (leaf: Bytes) => Bytes[]) => seen(ca, '127.0.0.1', undefined, undefined, chain)
-    expect(await with_(leaf => [leaf, ca.der])).toBe('pass')
-    expect(await with_(leaf => [leaf, stranger.der])).toBe('fail')
-    expect(await with_(leaf => [ca.der, leaf])).toBe('fail')
+    expect(await with_(leaf => [leaf, ca.certificate.der])).toBe('pass')
+    expect(await with_(leaf => [leaf, stranger.certificate.der])).toBe('fail')
+    expect(await with_(leaf => [ca.certificate.der, leaf])).toBe('fail')
     expect(await with_(() => [])).toBe('fail')
+    expect(await with_(leaf => [leaf, ...Array<Bytes>(10).fill(ca.certificate.der)])).toBe('fail')
     expect(await with_(leaf => [leaf, utf8('no certificate')])).toBe('fail')
   })
 

@@ -1,8 +1,9 @@
-/** What the probes of files and processes see on a disk and in a /proc made for it, and of a running server. */
+/** What the probes of files, processes and handshakes keep of what they see. */
 import { afterAll, beforeEach, expect, test } from 'bun:test'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
+import { withoutSession } from '../../lib/edge/probe/network.ts'
 import { observeFiles, type ServerPlaces } from '../../lib/edge/probe/server_files.ts'
 import { observeProcesses } from '../../lib/edge/probe/server_process.ts'
 
@@ -121,4 +122,15 @@ test('histories are found in every home, links to nothing apart', () => {
 test('a process that ends meanwhile is no error', () => {
   mkdirSync(at('proc/9'))
   expect(observe().servers.map(({ pid }) => pid)).toEqual([7])
+})
+
+test('a transcript keeps the chain and every word but sessions, tickets and bytes that are no text', () => {
+  const said = `CONNECTED(00000003)\n---\nCertificate chain\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n---
+New, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384\n---\nPost-Handshake New Session Ticket arrived:\nSSL-Session:
+    Resumption PSK: 00FF\n    TLS session ticket:\n    0000 - 01 02\n---\nread R BLOCK\n\u0000\u0001\u00ffDONE\n`
+  const kept = withoutSession(said)
+  expect(kept).not.toMatch(/PSK|ticket|0000 -/i)
+  expect(kept).toContain('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n')
+  expect(kept).toContain('New, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384')
+  expect(kept).toEndWith('read R BLOCK\n...DONE\n')
 })

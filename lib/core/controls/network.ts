@@ -28,6 +28,7 @@ export const networkControls: Control[] = [
       kind: 'checks',
       checks: [
         { probe: 'handshake', at: 'protocol', is: 'TLSv1.3' },
+        { probe: 'handshake', at: 'transcript', matches: '^New, TLSv1\\.3, Cipher is TLS_' },
         { probe: 'tls12', at: 'transcript', matches: 'alert protocol version' },
         { probe: 'tls12', at: 'transcript', matches: 'Cipher is \\(NONE\\)' },
       ],
@@ -47,6 +48,7 @@ export const networkControls: Control[] = [
       kind: 'checks',
       checks: [
         { probe: 'handshake', at: 'cipher', in: suites },
+        { probe: 'handshake', at: 'transcript', matches: `Cipher is (?:${suites.join('|')})$` },
         { probe: 'weak_suite', at: 'transcript', matches: 'alert handshake failure' },
         { probe: 'weak_suite', at: 'transcript', matches: 'Cipher is \\(NONE\\)' },
       ],
@@ -59,7 +61,7 @@ export const networkControls: Control[] = [
     id: 'network.server-identity',
     layer: 'network',
     claim:
-      "the server's certificate is signed by the CA of the trust folder, names the server and is in force",
+      "the server's certificate is signed by the CA of the trust folder, names the server and is in force; no other stands in its chain",
     standard: ['RFC 5280', 'RFC 9525'],
     status: 'enforced',
     enforcedBy: 'ssl_cert, ssl_key; ssl-mode=VERIFY_IDENTITY in every client file',

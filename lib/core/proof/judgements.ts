@@ -1,5 +1,6 @@
 /** Judgements that take more than a comparison. Each is given the raw result and the evidence, and trusts neither. */
 import { z } from 'zod'
+import { equal } from '../bytes.ts'
 import type { Json, Judgement } from '../controls/control.ts'
 import { reason } from '../errors.ts'
 import { privilegeDrift } from '../grants.ts'
@@ -36,9 +37,25 @@ function shaped<S extends z.ZodType>(
   }
 }
 
+/** A certificate takes a millisecond to read, and their number is a stranger's. */
+const longestChain = 10
+
+/** As they stand in a transcript, the server's own first. A bundle's writer chooses the text: no expression over all of it. */
+const certificatesIn = (transcript: string): string[] =>
+  transcript
+    .split('-----BEGIN CERTIFICATE-----\n')
+    .slice(1)
+    .map(block => {
+      const [body = ''] = block.split('-----END CERTIFICATE-----\n', 1)
+      return `-----BEGIN CERTIFICATE-----\n${body}-----END CERTIFICATE-----\n`
+    })
+
 const serverCertificate = shaped(
-  z.looseObject({ certificate: z.string(), host: z.string(), time: z.string() }),
-  ({ certificate, host, time }, { trust }) => {
+  z.looseObject({ certificate: z.string(), host: z.string(), time: z.string(), transcript: z.string() }),
+  ({ certificate, host, time, transcript }, { trust }) => {
+    const chain = certificatesIn(transcript)
+    if (chain.length > longestChain) return fail(`its chain holds ${chain.length} certificates`)
+    if (chain[0] !== certificate) return fail('the transcript shows another certificate than the connection')
     const leaf = readCertificate(
       parsePem(certificate, 'CERTIFICATE', 'server certificate'),
       'server certificate',
@@ -48,7 +65,13 @@ const serverCertificate = shaped(
     if (!leaf.names.includes(host)) return fail(`it names ${leaf.names.join(', ')}, not ${host}`)
     if (time < leaf.notBefore || time > leaf.notAfter)
       return fail(`it holds from ${leaf.notBefore} to ${leaf.notAfter}`)
-    return pass(`${leaf.subject}, until ${leaf.notAfter}`)
+    const others = chain.slice(1).map(pem => {
+      const { subject, spki } = readCertificate(parsePem(pem, 'CERTIFICATE', 'chain'), 'chain')
+      return trust.ca.some(ca => ca.subject === subject && equal(ca.spki, spki)) ? [] : [subject]
+    })
+    const [stranger] = others.flat()
+    if (stranger !== undefined) return fail(`its chain holds ${stranger}, which is no CA of the trust folder`)
+    return pass(`${leaf.subject}, until ${leaf.notAfter}; ${chain.length} certificates in the handshake`)
   },
 )
 

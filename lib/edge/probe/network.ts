@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Json } from '../../core/controls/control.ts'
 import { ZtError } from '../../core/errors.ts'
 import { formatPem } from '../../core/pem.ts'
 import { formatTime } from '../../core/time.ts'
@@ -19,14 +18,16 @@ const address = ({ own: { config } }: ProbeContext) => ({
 const place = (context: ProbeContext): string => `${address(context).host}:${address(context).port}`
 const asOwn = (context: ProbeContext): string => `${context.own.account} over TCP`
 
+type Transcript = { transcript: string; exit: number }
+
 /** A transcript of OpenSSL's client; whatever its exit, the transcript is the observation. */
-async function handshake(context: ProbeContext, own: ProbeIdentity, flags: string[]): Promise<Json> {
+async function handshake(context: ProbeContext, own: ProbeIdentity, flags: string[]): Promise<Transcript> {
   const { sslCa = '', sslCert = '', sslKey = '' } = own.config
   return transcript(context, 'Q\n', ['-CAfile', sslCa, '-cert', sslCert, '-key', sslKey, ...flags])
 }
 
 /** @param input `Q` ends the session once the handshake is over; without it the server has the last word. */
-async function transcript(context: ProbeContext, input: 'Q\n' | '', flags: string[]): Promise<Json> {
+async function transcript(context: ProbeContext, input: 'Q\n' | '', flags: string[]): Promise<Transcript> {
   const found = await $`command -v openssl`.nothrow() // exit 1: not installed
   if (found.exitCode !== 0)
     throw new ZtError('MISSING_TOOL', 'openssl is not installed', { hint: 'apt-get install openssl' })
@@ -38,11 +39,21 @@ async function transcript(context: ProbeContext, input: 'Q\n' | '', flags: strin
   const text = answer.stdout
   if (!/CONNECTED\(/.test(text))
     throw new ZtError('UNREACHABLE', `${place(context)}: ${text.split('\n')[0] ?? 'no answer'}`)
-  // session tickets and key material say nothing that a judge needs
-  const lines = text
-    .split('\n')
-    .filter(line => /alert|Cipher is|^CONNECTED|Protocol|Verif|subject=|issuer=/.test(line))
-  return { transcript: lines.join('\n'), exit: answer.exitCode ?? -1 }
+  return { transcript: withoutSession(text), exit: answer.exitCode ?? -1 }
+}
+
+/**
+ * All that openssl printed, but for sessions and tickets, by which whoever reads the bundle could go on with one, and for
+ * the bytes of MySQL's own protocol.
+ */
+export function withoutSession(text: string): string {
+  let inSession = false
+  const lines = text.split('\n').filter(line => {
+    if (/^(?:SSL-Session:|Post-Handshake New Session Ticket)/.test(line)) inSession = true
+    else if (line === '---') inSession = false
+    return !inSession
+  })
+  return lines.join('\n').replace(/[^\n\x20-\x7e]/g, '.')
 }
 
 const openssl = (flags: string) => (context: ProbeContext) =>
@@ -53,18 +64,22 @@ export const networkProbes: Probe[] = [
     id: 'handshake',
     grade: 'network',
     identity: asOwn,
-    command: context => `mysql --defaults-file=${context.own.account}.cnf`,
-    async run({ own }) {
+    command: context =>
+      `mysql --defaults-file=${context.own.account}.cnf; ${openssl('-tls1_3 -showcerts')(context)}`,
+    async run(context) {
+      const { own } = context
       const connection = await openMysql({ defaultsFile: own.defaultsFile })
       const { tls } = connection.info()
       await connection.close()
       if (tls === null) throw new ZtError('TLS', 'the connection is not encrypted')
+      const { transcript } = await handshake(context, own, ['-tls1_3', '-showcerts'])
       return {
         protocol: tls.protocol,
         cipher: tls.cipher,
         certificate: formatPem('CERTIFICATE', tls.peerCertificate),
         host: own.config.host ?? '127.0.0.1',
         time: formatTime(Date.now() * 1000),
+        transcript,
       }
     },
   },
