@@ -1,6 +1,6 @@
 /** The anchor as a service of the host, the hourly look for drift, and the metrics: units, timers, and a first anchor. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { anchorNumber } from '../../core/audit/anchor.ts'
 import { ZtError } from '../../core/errors.ts'
 import {
@@ -91,22 +91,39 @@ const spool = join(installDefaults.anchorDir, 'spool')
 const neverAnchored = (): boolean =>
   !existsSync(spool) || !readdirSync(spool).some(name => anchorNumber(name) !== undefined)
 
+/** One anchor, made by the service. @throws IO with what it said */
+async function startAnchor(): Promise<void> {
+  const { exitCode } = await ask('systemctl', 'start', anchorUnit)
+  if (exitCode === 0) return
+  const said = (await must('journalctl', '-u', anchorUnit, '-n', '20', '-o', 'cat', '--no-pager'))
+    .split('\n')
+    .filter(line => /error: |hint: /.test(line))
+  throw new ZtError('IO', `${anchorUnit}: ${said.slice(-2).join('; ') || 'failed'}`, {
+    hint: `see journalctl -u ${anchorUnit}`,
+  })
+}
+
+/**
+ * How root makes an anchor whose key is another account's: by the service of this host. Undefined where the key is its
+ * own. @throws PERMISSION where no service of ours has this state
+ */
+export function anchorByService(state: string): (() => Promise<void>) | undefined {
+  const owner = statSync(state, { throwIfNoEntry: false })?.uid ?? 0
+  if (process.geteuid?.() !== 0 || owner === 0) return undefined
+  if (resolve(state) === installDefaults.anchorDir && existsSync(join(unitFolder, anchorUnit)))
+    return startAnchor
+  throw new ZtError('PERMISSION', `${state}: the key there is of another account (uid ${owner})`, {
+    hint: `leave --anchor-now out, and have anchors made meanwhile: anchor_head loop --every 5 --state ${state} --worm DIR`,
+  })
+}
+
 /** Without a first anchor no write is taken: why wait for the timer. */
 function firstAnchorStep(): Step {
   return {
     id: 'first-anchor',
     description: 'anchor once, which opens the gate',
     changes: neverAnchored() ? [{ item: 'first anchor', before: null, after: 'in the store' }] : [],
-    apply: async () => {
-      const { exitCode } = await ask('systemctl', 'start', anchorUnit)
-      if (exitCode === 0) return
-      const said = (await must('journalctl', '-u', anchorUnit, '-n', '20', '-o', 'cat', '--no-pager'))
-        .split('\n')
-        .filter(line => /error: |hint: /.test(line))
-      throw new ZtError('IO', `${anchorUnit}: ${said.slice(-2).join('; ') || 'failed'}`, {
-        hint: `see journalctl -u ${anchorUnit}`,
-      })
-    },
+    apply: startAnchor,
   }
 }
 
