@@ -1,5 +1,6 @@
 /** From settings to an anchor run: opens database, key, store and system log, and says how things stand. */
 import { existsSync } from 'node:fs'
+import { anchorName } from '../core/audit/anchor.ts'
 import { parseAnchorKey } from '../core/audit/anchor_key.ts'
 import type { AnchorKey } from '../core/audit/checkpoint.ts'
 import { reason, ZtError } from '../core/errors.ts'
@@ -122,15 +123,29 @@ export async function anchorStanding(
   return {
     ...status,
     outstanding: spooled.map(({ anchor }) => anchor.number).filter(number => number > status.confirmedNumber),
-    ...(settings.worm === undefined ? {} : { store: await storeStanding(settings.worm) }),
+    ...(settings.worm === undefined
+      ? {}
+      : { store: await storeStanding(settings.worm, status.confirmedNumber) }),
   }
 }
 
-async function storeStanding(place: string): Promise<NonNullable<Standing['store']>> {
-  const { location, grade, list } = openWorm(place)
+/**
+ * What the store has from the last confirmed anchor on, by name: the account of a host may get the objects of a bucket,
+ * and not list them.
+ */
+export async function storeStanding(
+  place: string,
+  confirmed: number,
+): Promise<NonNullable<Standing['store']>> {
+  const { location, grade, get } = openWorm(place)
+  const here = { location, grade, newest: null }
   try {
-    return { location, grade, newest: (await list()).at(-1) ?? null, error: null }
+    let newest: string | null = null
+    for (let n = Math.max(1, confirmed); await get(anchorName(n)); n++) newest = anchorName(n)
+    if (newest === null && confirmed > 0)
+      return { ...here, error: `has no ${anchorName(confirmed)}, which was confirmed` }
+    return { ...here, newest, error: null }
   } catch (thrown) {
-    return { location, grade, newest: null, error: reason(thrown) }
+    return { ...here, error: reason(thrown) }
   }
 }

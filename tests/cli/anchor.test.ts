@@ -191,6 +191,15 @@ describe('anchor_head', () => {
     expect(await expectWhole()).toBe(3)
   })
 
+  test('says where the store lacks what was confirmed', async () => {
+    const standing = async () => (await ended(start(['status', ...places()]))).stdout
+    const name = 'anchor-0000000003.json'
+    renameSync(at('worm', name), at(name))
+    expect(await standing()).toContain(`(the host's word): has no ${name}, which was confirmed`)
+    renameSync(at(name), at('worm', name))
+    expect(await standing()).toContain(`(the host's word): ${name}`)
+  })
+
   test('sends AUDIT_CHAIN_HEAD to the system log, and goes on without one', async () => {
     using listener = listenUnix(at('log'))
     expect((await ended(start(['--syslog', at('log'), ...places()]))).code).toBe(0)

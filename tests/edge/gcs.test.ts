@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { anchorName } from '../../lib/core/audit/anchor.ts'
 import { utf8 } from '../../lib/core/bytes.ts'
 import { gcsChecksum } from '../../lib/core/crc32c.ts'
+import { storeStanding } from '../../lib/edge/anchor_service.ts'
 import { fetchAnchors, indexName } from '../../lib/edge/gcp/fetch_anchors.ts'
 import { openWorm } from '../../lib/edge/worm.ts'
 import { type GoogleCloud, startGoogleCloud } from '../support/google_cloud/server.ts'
@@ -118,6 +119,16 @@ describe('a bucket as the store of anchors', () => {
     const object = `${google.url}storage/v1/b/acme-anchors/o/anchors%2F${name(1)}`
     const headers = { authorization: `Bearer ${hostToken}` }
     expect((await fetch(object, { method: 'DELETE', headers })).status).toBe(403)
+  })
+
+  test('shows its newest anchor to an account that may not list', async () => {
+    for (const n of [4, 5, 6]) await openWorm(place).put(anchorName(n), utf8('a'))
+    await expect(openWorm(place).list()).rejects.toThrow("'storage.objects.list' denied")
+    expect(await storeStanding(place, 5)).toMatchObject({ newest: anchorName(6), error: null })
+    expect(await storeStanding(place, 7)).toMatchObject({
+      newest: null,
+      error: `has no ${anchorName(7)}, which was confirmed`,
+    })
   })
 
   test('compares where the store answers 403 for an object that is there', async () => {

@@ -79,8 +79,10 @@ async function takeBack(take: FileStep['take'], thrown: unknown): Promise<void> 
   try {
     await take?.()
   } catch (again) {
+    const hint = thrown instanceof ZtError ? thrown.hint : undefined // the first one is what a person can mend
     throw new ZtError('IO', `${reason(thrown)}; and with the old files back: ${reason(again)}`, {
       cause: thrown,
+      ...(hint === undefined ? {} : { hint }),
     })
   }
 }
