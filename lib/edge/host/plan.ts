@@ -14,6 +14,7 @@ import { firewallLayer } from './firewall.ts'
 import { kernelLayer } from './kernel.ts'
 import { logShippingLayer } from './log_shipping.ts'
 import { mysqldLayer, restartLayer, serviceLayer } from './mysqld.ts'
+import { opsAgentLayer } from './ops_agent.ts'
 import { packagesLayer } from './packages.ts'
 import { preflight, preflightToWrite } from './preflight.ts'
 import { recordLayer } from './record.ts'
@@ -45,6 +46,7 @@ const layers: ((setup: Setup) => Promise<ClosableLayer>)[] = [
   fail2banLayer, // once the log that it reads is there
   binaryLayer,
   logShippingLayer,
+  opsAgentLayer,
   anchorLayer,
   recordLayer,
 ]
