@@ -88,12 +88,15 @@ function addProve(cmd: Command): void {
   json(trustOptions(cmd.command('check-proof <file>'), 'optional'))
     .description('check such a proof offline, with the trust folder alone')
     .option('--payload <file>', 'the bytes of the event; - for stdin')
-    .option('--receipt <file>', 'a receipt that holds them')
+    .option(
+      '--receipt <file>',
+      'a receipt that holds them, or a file of receipts (.receipts), of which one does',
+    )
     .action(async (file: string, options: Options) => {
-      const { checkProofFile, readPayload } = await import('./edge/prove.ts')
+      const { checkProofFile, readPayloads } = await import('./edge/prove.ts')
       const { printable } = await import('./core/audit/verdict_text.ts')
-      const payload = await readPayload(options.payload, options.receipt)
-      const { event, index, checkpoint, anchor, signedBy } = await checkProofFile(file, payload, options)
+      const payloads = await readPayloads(options.payload, options.receipt)
+      const { event, index, checkpoint, anchor, signedBy } = await checkProofFile(file, payloads, options)
       const at = new Date(checkpoint.timestamp * 1000).toISOString()
       if (options.json)
         return print(

@@ -75,8 +75,13 @@ function main(): Command {
         ...(asOf === undefined ? {} : { asOf: wholeNumber('--as-of', asOf) }),
         ...(threads === undefined ? {} : { threads: wholeNumber('--threads', threads, 0) }),
       }
-      const bar = progress('verifying', 'events')
-      const verdict = await judgeTrail({ ...options, ...limit, gapSeconds }, bar.update)
+      const [anchors, bar] = [progress('checking', 'anchors'), progress('verifying', 'events')]
+      const onEvents = (done: number, total: number) => {
+        anchors.stop()
+        bar.update(done, total)
+      }
+      const verdict = await judgeTrail({ ...options, ...limit, gapSeconds }, onEvents, anchors.update)
+      anchors.stop()
       bar.stop()
       print(options.json ? JSON.stringify(verdictJson(verdict)) : formatVerdict(verdict))
       process.exitCode = verdict.ok ? 0 : 1

@@ -9,8 +9,8 @@ import { baseOf } from '../core/audit/prove.ts'
 import type { TrailSource } from '../core/audit/source.ts'
 import { ZtError } from '../core/errors.ts'
 import { openOutput } from './files.ts'
-import { goodAnchors, type ProveOptions, trustOf } from './prove.ts'
-import { exportLines, readAnchors, type SourceOptions, withSource } from './verify.ts'
+import { goodAnchors, type ProveOptions } from './prove.ts'
+import { exportLines, readAnchors, type SourceOptions, trustOf, withSource } from './verify.ts'
 
 type Progress = (done: number, total: number) => void
 

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { tableDefinitions } from '../../sql/index.ts'
 import { type CheckedAnchor, checkAnchors } from '../core/audit/anchor_check.ts'
+import { openAnyCheckpoint } from '../core/audit/checkpoint.ts'
 import {
   checkConsistency,
   consistencyMaxBytes,
@@ -11,35 +12,43 @@ import {
 } from '../core/audit/consistency.ts'
 import { eventMaxBytes } from '../core/audit/event.ts'
 import { Findings } from '../core/audit/findings.ts'
+import { leafHash, verifyInclusion } from '../core/audit/merkle.ts'
 import { checkProof, type ProvedEvent } from '../core/audit/proof_check.ts'
 import { coveringAnchor, type Proved, proveConsistency, proveEvents } from '../core/audit/prove.ts'
 import { isYoung } from '../core/audit/queue_check.ts'
-import { parseReceipt, type Receipt } from '../core/audit/receipt.ts'
+import { parseReceipt, parseReceipts, type Receipt } from '../core/audit/receipt.ts'
 import { type KeptReceipt, reportUnproved, sortReceipts } from '../core/audit/receipt_proofs.ts'
 import type { StoredAnchor, TrailEvent } from '../core/audit/source.ts'
-import { formatTlogProof, parseTlogProof, tlogProofMaxBytes } from '../core/audit/tlog_proof.ts'
+import {
+  formatTlogProof,
+  parseTlogProof,
+  type TlogProof,
+  tlogProofMaxBytes,
+} from '../core/audit/tlog_proof.ts'
 import { type Bytes, equal, isUuid } from '../core/bytes.ts'
+import type { Engine } from '../core/engine.ts'
 import { ZtError } from '../core/errors.ts'
 import type { Trust } from '../core/trust.ts'
 import { readRegularFile, writeFileAtomic } from './files.ts'
 import { type EngineName, engineOf } from './native_engine.ts'
-import { readTrust } from './trust.ts'
-import { readAnchors, readReceipts, type SourceOptions, withSource } from './verify.ts'
+import {
+  readAnchors,
+  readReceipts,
+  type SourceOptions,
+  type TrustOptions as TrustFolder,
+  trustOf,
+  withSource,
+} from './verify.ts'
 
 type Progress = (done: number, total: number) => void
 
-export interface TrustOptions {
-  trust: string
-  caSha256?: string
+export interface TrustOptions extends TrustFolder {
   engine?: EngineName
 }
 
 export interface ProveOptions extends SourceOptions, TrustOptions {
   anchors: string
 }
-
-export const trustOf = ({ trust, caSha256 }: TrustOptions): Trust =>
-  readTrust(trust, caSha256 === undefined ? {} : { caSha256 })
 
 /** Good anchors of a copy, in order; what is wrong with others is `verify`'s to say. */
 export function goodAnchors(
@@ -87,35 +96,59 @@ export async function prove(event: string, options: ProveOptions, onProgress: Pr
   return one
 }
 
+/** @param payloads the event's bytes, or those of the events of one call, of which one is proved */
 export async function checkProofFile(
   path: string,
-  payload: Bytes,
+  payloads: readonly Bytes[],
   options: TrustOptions & { anchors?: string },
 ): Promise<ProvedEvent> {
   const trust = trustOf(options)
+  const engine = engineOf(options.engine ?? 'noble')
   const proof = parseTlogProof(readRegularFile(path, 'proof', tlogProofMaxBytes), path)
-  return checkProof(
-    proof,
-    payload,
-    {
-      trust,
-      definitions: tableDefinitions,
-      engine: engineOf(options.engine ?? 'noble'),
-      ...(options.anchors === undefined ? {} : { anchors: await readAnchors(options.anchors) }),
-    },
-    path,
+  const anchors = options.anchors === undefined ? {} : { anchors: await readAnchors(options.anchors) }
+  const payload = provedOf(proof, payloads, trust, engine, path)
+  return checkProof(proof, payload, { trust, definitions: tableDefinitions, engine, ...anchors }, path)
+}
+
+/** The payload that the proof is of. @throws VERIFY_FAILED where there are several and it is of none */
+function provedOf(
+  proof: TlogProof,
+  payloads: readonly Bytes[],
+  trust: Trust,
+  engine: Engine,
+  what: string,
+): Bytes {
+  const [only, ...others] = payloads
+  if (only !== undefined && others.length === 0) return only
+  const { size, root } = openAnyCheckpoint(proof.checkpoint, trust, what, engine)
+  const found = payloads.find(payload =>
+    verifyInclusion(leafHash(payload, engine.sha256), proof.index, size, proof.path, root),
+  )
+  if (found) return found
+  throw new ZtError(
+    'VERIFY_FAILED',
+    `${what}: none of the ${payloads.length} payloads is event ${proof.index} of the tree of ${size} events`,
   )
 }
 
-/** The payload in a file, on stdin (`-`), or in a receipt. */
-export async function readPayload(payload: string | undefined, receipt: string | undefined): Promise<Bytes> {
+const receiptsMaxBytes = 1 << 25
+
+/** The payload in a file, on stdin (`-`), or in a receipt; those of all receipts in a file of many (`.receipts`). */
+export async function readPayloads(
+  payload: string | undefined,
+  receipt: string | undefined,
+): Promise<Bytes[]> {
   if ((payload === undefined) === (receipt === undefined))
     throw new ZtError('USAGE', 'check-proof wants the bytes of the event', {
       hint: 'give --payload FILE, --payload - or --receipt FILE',
     })
+  if (receipt?.endsWith('.receipts'))
+    return parseReceipts(readRegularFile(receipt, 'receipts', receiptsMaxBytes), receipt).map(
+      one => one.payload,
+    )
   if (receipt !== undefined)
-    return parseReceipt(readRegularFile(receipt, 'receipt', 1 << 16), receipt).payload
-  if (payload !== '-') return readRegularFile(payload ?? '', 'payload', eventMaxBytes)
+    return [parseReceipt(readRegularFile(receipt, 'receipt', 1 << 16), receipt).payload]
+  if (payload !== '-') return [readRegularFile(payload ?? '', 'payload', eventMaxBytes)]
   const parts: Bytes[] = []
   let size = 0
   for await (const part of Bun.stdin.stream()) {
@@ -123,7 +156,7 @@ export async function readPayload(payload: string | undefined, receipt: string |
     if (size > eventMaxBytes) throw new ZtError('BAD_FORMAT', `stdin: longer than ${eventMaxBytes} bytes`)
     parts.push(part)
   }
-  return Buffer.concat(parts)
+  return [Buffer.concat(parts)]
 }
 
 const anchorNamed = (anchors: CheckedAnchor[], number: number): CheckedAnchor => {

@@ -13,6 +13,7 @@ import {
   formatExportRow,
 } from '../core/audit/export.ts'
 import { Findings } from '../core/audit/findings.ts'
+import { requireGrounds } from '../core/audit/grounds.ts'
 import { baseOf } from '../core/audit/prove.ts'
 import { parseReceipt, parseReceipts, type Receipt } from '../core/audit/receipt.ts'
 import type { StoredAnchor, TrailSource } from '../core/audit/source.ts'
@@ -94,10 +95,26 @@ export async function readReceipts(dir: string): Promise<Receipt[]> {
   ]
 }
 
-export interface JudgeOptions extends SourceOptions {
+export interface TrustOptions {
   trust: string
-  anchors: string
   caSha256?: string
+}
+
+/** @throws UNTRUSTED for a folder that its CA did not sign, or whose CA is not the pinned one: nothing is judged by it */
+export function trustOf({ trust, caSha256 }: TrustOptions): Trust {
+  try {
+    return readTrust(trust, { caSha256 })
+  } catch (thrown) {
+    if (!(thrown instanceof ZtError) || thrown.exitCode !== 1) throw thrown
+    throw new ZtError('UNTRUSTED', thrown.message, {
+      cause: thrown,
+      ...(thrown.hint === undefined ? {} : { hint: thrown.hint }),
+    })
+  }
+}
+
+export interface JudgeOptions extends SourceOptions, TrustOptions {
+  anchors: string
   receipts?: string
   signatures: 'last' | 'all'
   gapSeconds: number
@@ -112,39 +129,40 @@ export interface JudgeOptions extends SourceOptions {
   threads?: number
 }
 
-export async function judgeTrail(options: JudgeOptions, onProgress: Progress): Promise<Verdict> {
-  const trust = await readTrust(
-    options.trust,
-    options.caSha256 === undefined ? {} : { caSha256: options.caSha256 },
-  )
+export async function judgeTrail(
+  options: JudgeOptions,
+  onProgress: Progress,
+  onAnchors?: Progress,
+): Promise<Verdict> {
+  const trust = trustOf(options)
   const receipts = options.receipts === undefined ? [] : await readReceipts(options.receipts)
   // before the snapshot is taken: an anchor made meanwhile would make an honest trail look cut
   const anchors = await readAnchors(options.anchors)
   const { engine: name = 'noble', threads, saveBase } = options
   const engine = engineOf(name)
+  requireGrounds(anchors, trust, options.anchors, engine)
   const helpers = threads === 0 ? undefined : await startPool(name, trust, threads)
   try {
-    const verdict = await judgingFile(options.file, () =>
-      withSource(options, async source =>
-        verifyTrail(source, {
-          trust,
-          anchors,
-          ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
-          ...(options.since === undefined
-            ? {}
-            : { since: await baseFor(options.since, source, anchors, trust, name) }),
-          ...(options.only === undefined ? {} : { only: options.only }),
-          receipts,
-          definitions: tableDefinitions,
-          golden: goldenFingerprints,
-          now: Date.now(),
-          signatures: options.signatures,
-          gapSeconds: options.gapSeconds,
-          engine,
-          ...(helpers ? { helpers } : {}),
-          onProgress,
-        }),
-      ),
+    const verdict = await withSource(options, async source =>
+      verifyTrail(source, {
+        trust,
+        anchors,
+        ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
+        ...(options.since === undefined
+          ? {}
+          : { since: await baseFor(options.since, source, anchors, trust, name) }),
+        ...(options.only === undefined ? {} : { only: options.only }),
+        receipts,
+        definitions: tableDefinitions,
+        golden: goldenFingerprints,
+        now: Date.now(),
+        signatures: options.signatures,
+        gapSeconds: options.gapSeconds,
+        engine,
+        ...(helpers ? { helpers } : {}),
+        onProgress,
+        ...(onAnchors ? { onAnchors } : {}),
+      }),
     )
     if (saveBase !== undefined && verdict.ok && verdict.base)
       writeFileAtomic(saveBase, formatBase(verdict.base), 0o644)
@@ -171,20 +189,6 @@ async function baseFor(
       hint: 'name one that is, or a file that --save-base made',
     })
   return baseOf(source, anchor, { engine: engineOf(engine) })
-}
-
-/** An export that is cut or not in its form is evidence that failed, not a machine that could not run. */
-async function judgingFile<T>(file: string | undefined, act: () => Promise<T>): Promise<T> {
-  try {
-    return await act()
-  } catch (thrown) {
-    if (file === undefined || !(thrown instanceof ZtError)) throw thrown
-    if (thrown.code !== 'BAD_FORMAT' && thrown.code !== 'BAD_LENGTH') throw thrown
-    throw new ZtError('VERIFY_FAILED', thrown.message, {
-      cause: thrown,
-      hint: thrown.hint ?? 'fetch or export it again; do not mend it',
-    })
-  }
 }
 
 /** The lines of an export (SPEC §4.9). */

@@ -2,7 +2,14 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import type { ChunkJob, ChunkSummary } from '../core/audit/chunk.ts'
-import type { Helpers, HelperTrust, SignatureAnswer, SignatureJob } from '../core/audit/helpers.ts'
+import type {
+  Helpers,
+  HelperTrust,
+  OpenedAnchor,
+  SignatureAnswer,
+  SignatureJob,
+} from '../core/audit/helpers.ts'
+import type { Bytes } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
 import { onExit } from './cleanup.ts'
 import type { EngineName } from './native_engine.ts'
@@ -11,10 +18,11 @@ export type Question =
   | { kind: 'start'; engine: EngineName; trust: HelperTrust }
   | { kind: 'chunk'; job: ChunkJob }
   | ({ kind: 'signatures' } & SignatureJob)
+  | { kind: 'anchors'; objects: Bytes[] }
 
 export interface Answer {
   id: number
-  value: ChunkSummary | SignatureAnswer | number | undefined
+  value: ChunkSummary | SignatureAnswer | OpenedAnchor[] | number | undefined
   /** The engines disagree, or this program is at fault: nothing was judged. */
   error?: string
 }
@@ -84,11 +92,10 @@ export async function startPool(
     for (const helper of helpers) helper.end()
   }
   const forget = onExit(end)
-  const { origin, certificates } = trust
+  const { origin, certificates, logKeys, witnesses } = trust
+  const told = { origin, certificates, logKeys, ...(witnesses ? { witnesses } : {}) }
   try {
-    await Promise.all(
-      helpers.map(helper => helper.ask({ kind: 'start', engine, trust: { origin, certificates } })),
-    )
+    await Promise.all(helpers.map(helper => helper.ask({ kind: 'start', engine, trust: told })))
   } catch (thrown) {
     end()
     throw thrown
@@ -102,6 +109,7 @@ export async function startPool(
     count,
     summarise: job => idlest().ask({ kind: 'chunk', job }),
     signatures: job => idlest().ask({ kind: 'signatures', ...job }),
+    anchors: job => idlest().ask({ kind: 'anchors', ...job }),
     end,
   }
 }

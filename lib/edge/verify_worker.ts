@@ -1,5 +1,7 @@
 /** One helper thread of a verification: answers what it is asked, in order, and says so where it cannot. */
 import { tableDefinitions } from '../../sql/index.ts'
+import { openObject } from '../core/audit/anchor_check.ts'
+import type { TrustedLog } from '../core/audit/checkpoint.ts'
 import { summarise, unpackEvents } from '../core/audit/chunk.ts'
 import { parseExportEvents } from '../core/audit/export.ts'
 import { checkSignature } from '../core/audit/signature_check.ts'
@@ -12,14 +14,14 @@ import type { Answer, Question } from './verify_pool.ts'
 declare const self: Worker
 
 let engine: Engine = noble
-let origin = ''
+let log: TrustedLog = { origin: '', logKeys: [] }
 let bySigner = new Map<string, TrustedCertificate>()
 
 function answer(question: Question): Answer['value'] {
   switch (question.kind) {
     case 'start':
       engine = engineOf(question.engine as EngineName)
-      origin = question.trust.origin
+      log = question.trust
       bySigner = new Map(question.trust.certificates.map(c => [c.signer, c]))
       return tableDefinitions.size
     case 'chunk': {
@@ -35,11 +37,13 @@ function answer(question: Question): Answer['value'] {
         throw thrown
       }
     }
+    case 'anchors':
+      return question.objects.map(bytes => openObject(bytes, log, engine))
     case 'signatures': {
       const began = performance.now()
       const faults = question.events.map(({ event, at }) => {
         try {
-          return checkSignature(event, origin, bySigner, at, engine)
+          return checkSignature(event, log.origin, bySigner, at, engine)
         } catch (thrown) {
           if (thrown instanceof ZtError && thrown.code === 'INTERNAL') throw thrown
           return { code: 'SIG_BAD' as const, what: reason(thrown) }

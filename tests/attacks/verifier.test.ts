@@ -71,8 +71,8 @@ test('a proof under a checkpoint that the stolen key signed over another past: b
   const path = join(dir, 'forged.tlog-proof')
   writeFileSync(path, formatTlogProof({ index: 0, path: inclusionProof(leaves, 0), checkpoint }))
   // without a copy or a witness it holds: whoever has the log's keys can sign any past
-  expect((await checkProofFile(path, payload, { trust: judging().trust })).index).toBe(0)
-  const held = checkProofFile(path, payload, { trust: judging().trust, anchors: judging().anchors })
+  expect((await checkProofFile(path, [payload], { trust: judging().trust })).index).toBe(0)
+  const held = checkProofFile(path, [payload], { trust: judging().trust, anchors: judging().anchors })
   await expect(held).rejects.toMatchObject({ code: 'VERIFY_FAILED' })
 })
 

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { anchorName } from '../../lib/core/audit/anchor.ts'
 import { formatReceipt, receiptName } from '../../lib/core/audit/receipt.ts'
 import { findingsMarkdown } from '../../lib/core/audit/verdict_text.ts'
@@ -180,7 +180,8 @@ describe('anchors', () => {
     expect(gone.stderr).toMatch(/^chain_verify: error: worm store nowhere: no such folder\nhint: /)
     mkdirSync(at('empty'))
     const empty = await run(...base, '--anchors', 'empty')
-    expect([empty.code, failing(empty)]).toEqual([1, ['ANCHOR_NONE anchors']])
+    expect([empty.code, empty.stdout]).toEqual([3, ''])
+    expect(empty.stderr).toMatch(/^chain_verify: error: empty: holds no anchors: .*\nhint: /)
     const other = at('other')
     cpSync(a.live.at('auditor'), other, { recursive: true, preserveTimestamps: true })
     const first = join(other, anchorName(1))
@@ -190,6 +191,11 @@ describe('anchors', () => {
     const foreign = await run(...base, '--anchors', 'other')
     expect(foreign.code).toBe(1)
     expect(failing(foreign)).toContain(`ORIGIN_MISMATCH ${anchorName(1)}`)
+    mkdirSync(at('foreign'))
+    cpSync(first, join(at('foreign'), anchorName(1)))
+    const allForeign = await run(...base, '--anchors', 'foreign')
+    expect([allForeign.code, allForeign.stdout]).toEqual([3, ''])
+    expect(allForeign.stderr).toContain('holds anchors of the log ztmysql.local/00000000deadbeef')
   })
 
   test('later than an export are left out by --as-of, and not otherwise', async () => {
@@ -233,7 +239,7 @@ describe('an export', () => {
     })) {
       writeFileSync(at('cut.ndjson'), text)
       const answer = await run(...evidence(), '--file', 'cut.ndjson', '--json')
-      expect([what, answer.code, answer.stdout]).toEqual([what, 1, ''])
+      expect([what, answer.code, answer.stdout]).toEqual([what, 3, ''])
       expect(answer.stderr).toMatch(/^chain_verify: error: cut\.ndjson/)
     }
   }, 60_000)
@@ -355,8 +361,30 @@ describe('who may not, and what is wrong', () => {
     const pin = Buffer.from(sha256(ca[0]?.der ?? new Uint8Array())).toString('hex')
     expect((await run(...evidence(), ...bySocket(), '--ca-sha256', pin)).code).toBe(0)
     const wrong = await run(...evidence(), ...bySocket(), '--ca-sha256', 'ab'.repeat(32))
-    expect([wrong.code, wrong.stdout]).toEqual([1, ''])
+    expect([wrong.code, wrong.stdout]).toEqual([3, ''])
     expect(wrong.stderr).toContain('its CA is not the pinned one')
+  })
+
+  test('a trust folder that names another key of the log', async () => {
+    const { buildTrust } = await import('../../lib/core/trust_build.ts')
+    const { logName, makeCa, makeContent } = await import('../support/trust.ts')
+    const { publicKeys } = await import('../../lib/core/audit/checkpoint.ts')
+    const [ca, trust] = [await makeCa(), await readTrust(a.live.at('pki', 'trust'))]
+    const key = {
+      name: trust.origin,
+      ed25519: new Uint8Array(32).fill(7),
+      mldsa44: new Uint8Array(32).fill(7),
+    }
+    const content = await makeContent([ca], [])
+    expect(content.origin).toBe(logName)
+    const logKeys = [{ ...publicKeys(key), from: 1, until: null }]
+    for (const [path, bytes] of buildTrust({ ...content, origin: trust.origin, logKeys }, [ca.scalar])) {
+      mkdirSync(dirname(at('strange', path)), { recursive: true })
+      writeFileSync(at('strange', path), bytes)
+    }
+    const answer = await run('--trust', 'strange', ...evidence().slice(2), ...bySocket())
+    expect([answer.code, answer.stdout]).toEqual([3, ''])
+    expect(answer.stderr).toContain('not one anchor is signed as the trust folder asks')
   })
 
   test('an account without the auditor’s rights', async () => {

@@ -1,9 +1,10 @@
 /** A trail, an export, anchors and proofs from somebody who means harm: a finding or a refusal, never a crash or a pass. */
 import { describe, expect, test } from 'bun:test'
-import { checkAnchors } from '../../lib/core/audit/anchor_check.ts'
+import { anchorName } from '../../lib/core/audit/anchor.ts'
+import { checkAnchors, openObject } from '../../lib/core/audit/anchor_check.ts'
 import { parseBase } from '../../lib/core/audit/base.ts'
 import { genesisHash, linkHash } from '../../lib/core/audit/chain.ts'
-import { openAnyCheckpoint, publicKeys } from '../../lib/core/audit/checkpoint.ts'
+import { openAnyCheckpoint, publicKeys, type TrustedLog } from '../../lib/core/audit/checkpoint.ts'
 import { summarise, unpackEvents } from '../../lib/core/audit/chunk.ts'
 import { checkConsistency, formatConsistency, parseConsistency } from '../../lib/core/audit/consistency.ts'
 import {
@@ -14,13 +15,14 @@ import {
   parseExportEvents,
 } from '../../lib/core/audit/export.ts'
 import { Findings } from '../../lib/core/audit/findings.ts'
+import { requireGrounds } from '../../lib/core/audit/grounds.ts'
 import type { Helpers } from '../../lib/core/audit/helpers.ts'
 import { checkProof } from '../../lib/core/audit/proof_check.ts'
 import { proveEvents } from '../../lib/core/audit/prove.ts'
-import type { TrailEvent, TrailSource } from '../../lib/core/audit/source.ts'
+import type { StoredAnchor, TrailEvent, TrailSource } from '../../lib/core/audit/source.ts'
 import { formatTlogProof, parseTlogProof } from '../../lib/core/audit/tlog_proof.ts'
 import type { Verdict } from '../../lib/core/audit/trail_verdict.ts'
-import { fromUtf8, toHex, utf8 } from '../../lib/core/bytes.ts'
+import { type Bytes, fromUtf8, toHex, utf8 } from '../../lib/core/bytes.ts'
 import { noble } from '../../lib/core/engine.ts'
 import { ZtError } from '../../lib/core/errors.ts'
 import { native } from '../../lib/edge/native_engine.ts'
@@ -52,6 +54,7 @@ const helpers: Helpers = {
     }
   },
   signatures: async ({ events }) => ({ faults: events.map(() => undefined), ms: 0 }),
+  anchors: async ({ objects }) => objects.map(() => undefined),
 }
 
 const named = (verdict: Verdict): string[] =>
@@ -279,6 +282,11 @@ describe('proofs, bases and anchors changed in any byte', () => {
   const keys = { ...publicKeys(trail.key), from: 1, until: null }
   const trust = { origin: trail.origin, logKeys: [keys], certificates: [trail.app.certificate] }
   const anchors = checkAnchors(trail.anchors, trust, new Findings(), { gapSeconds: 1e9 })
+  const opening: Helpers = {
+    ...helpers,
+    signatures: signed(trail),
+    anchors: async ({ objects }) => objects.map(bytes => openObject(bytes, trust, native)),
+  }
 
   test('a proof proves nothing any more', async () => {
     const [last] = anchors.slice(-1)
@@ -341,13 +349,91 @@ describe('proofs, bases and anchors changed in any byte', () => {
       const bytes = object.bytes.slice()
       const where = roll(bytes.length)
       bytes[where] = (bytes[where] ?? 0) ^ (1 << roll(8))
-      const verdict = await trail.verify({
-        engine: native,
-        anchors: trail.anchors.with(which, { ...object, bytes }),
-      })
+      const changed = trail.anchors.with(which, { ...object, bytes })
+      const verdict = await trail.verify({ engine: native, anchors: changed })
       expect([i, verdict.ok]).toEqual([i, false])
+      const helped = await trail.verify({ engine: native, anchors: changed, helpers: opening })
+      expect(named(helped)).toEqual(named(verdict))
     }
   }, 60_000)
+
+  test('a copy that is empty, of another log or signed by other keys is nothing to judge by', () => {
+    const judge = (stored = trail.anchors, log: TrustedLog = trust) => {
+      try {
+        requireGrounds(stored, log, 'anchors', native)
+        return undefined
+      } catch (thrown) {
+        return thrown instanceof ZtError ? [thrown.code, thrown.exitCode] : thrown
+      }
+    }
+    const strange = { ...keys, mldsa44: { ...keys.mldsa44, publicKey: new Uint8Array(1312) } }
+    const [first, ...rest] = trail.anchors
+    const spoilt = { name: first?.name ?? '', bytes: new Uint8Array(3), receivedAt: null }
+    expect(judge()).toBeUndefined()
+    expect(judge([spoilt, ...rest])).toBeUndefined()
+    expect(judge([])).toEqual(['NOT_FOUND', 3])
+    expect(judge([spoilt])).toEqual(['UNTRUSTED', 3])
+    expect(judge(trail.anchors, { ...trust, origin: 'ztmysql.local/00000000deadbeef' })).toEqual([
+      'UNTRUSTED',
+      3,
+    ])
+    expect(judge(trail.anchors, { ...trust, logKeys: [strange] })).toEqual(['UNTRUSTED', 3])
+  })
+
+  const copy: [string, (stored: StoredAnchor[], roll: (n: number) => number) => StoredAnchor[]][] = [
+    ['one less', (stored, roll) => stored.toSpliced(roll(stored.length - 1), 1)],
+    [
+      'two under each other’s names',
+      stored => stored.map((one, i) => ({ ...one, bytes: stored[1 - i]?.bytes ?? one.bytes })),
+    ],
+    [
+      'one under a second name',
+      stored => [...stored, ...stored.slice(0, 1).map(one => ({ ...one, name: anchorName(9) }))],
+    ],
+    ['one cut', (stored, roll) => bendCopy(stored, roll, b => b.slice(0, roll(b.length)))],
+    ['a member twice', (stored, roll) => retext(stored, roll, t => t.replace('{"v":1', '{"v":1,"v":1'))],
+    ['a huge number', (stored, roll) => retext(stored, roll, t => t.replace(/"size":\d+/, '"size":1e400'))],
+    [
+      'a number past 2^53',
+      (stored, roll) => retext(stored, roll, t => t.replace(/"number":\d+/, '"number":9007199254740993')),
+    ],
+    [
+      'deep JSON',
+      (stored, roll) => retext(stored, roll, t => t.replace(/"size":\d+/, `"size":${'['.repeat(9000)}`)),
+    ],
+    ['invalid UTF-8', (stored, roll) => bendCopy(stored, roll, b => Uint8Array.of(0xff, 0xfe, ...b))],
+    [
+      'a byte order mark',
+      (stored, roll) => bendCopy(stored, roll, b => Uint8Array.of(0xef, 0xbb, 0xbf, ...b)),
+    ],
+    ['nothing in one', (stored, roll) => bendCopy(stored, roll, () => new Uint8Array(0))],
+    ['a megabyte in one', (stored, roll) => bendCopy(stored, roll, () => new Uint8Array(1 << 20).fill(0x7b))],
+  ]
+  const bendCopy = (
+    stored: StoredAnchor[],
+    roll: (n: number) => number,
+    change: (bytes: Bytes) => Bytes,
+  ): StoredAnchor[] => {
+    const i = roll(stored.length)
+    return stored.map((one, at) => (at === i ? { ...one, bytes: change(one.bytes) } : one))
+  }
+  const retext = (stored: StoredAnchor[], roll: (n: number) => number, change: (text: string) => string) =>
+    bendCopy(stored, roll, bytes => utf8(change(fromUtf8(bytes, 'anchor'))))
+
+  test.each(copy)(
+    'a copy of the store with %s does not pass',
+    async (_, change) => {
+      const roll = dice(13)
+      for (let i = 0; i < 2; i++) {
+        const changed = change(trail.anchors, roll)
+        const verdict = await trail.verify({ engine: native, anchors: changed })
+        expect([i, verdict.ok]).toEqual([i, false])
+        const helped = await trail.verify({ engine: native, anchors: changed, helpers: opening })
+        expect(named(helped)).toEqual(named(verdict))
+      }
+    },
+    60_000,
+  )
 })
 
 test('a trail that goes on for ever is left', async () => {

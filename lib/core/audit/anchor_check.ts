@@ -1,3 +1,4 @@
+import type { Bytes } from '../bytes.ts'
 import type { Engine } from '../engine.ts'
 import { reason, ZtError } from '../errors.ts'
 import {
@@ -9,8 +10,9 @@ import {
   openAnchor,
   parseAnchor,
 } from './anchor.ts'
-import type { Checkpoint, TrustedLog } from './checkpoint.ts'
+import type { TrustedLog } from './checkpoint.ts'
 import type { Findings } from './findings.ts'
+import type { Helpers, OpenedAnchor } from './helpers.ts'
 import type { StoredAnchor } from './source.ts'
 
 /** An anchor whose form, signatures and place in its own chain have been checked. */
@@ -28,6 +30,55 @@ export interface AnchorLimits {
   /** The first one to look at, trusted as it is: what was before it was verified before. */
   from?: number | undefined
   engine?: Engine | undefined
+  /** What other threads found in anchors, by the object's SHA-256; those that are not in it are opened here. */
+  opened?: ReadonlyMap<string, OpenedAnchor> | undefined
+}
+
+/** An object by itself: the part of checkAnchors that takes its time, and may be done on any thread. */
+export function openObject(bytes: Bytes, trust: TrustedLog, engine?: Engine): OpenedAnchor {
+  try {
+    const anchor = parseAnchor(bytes)
+    if (anchor.origin !== trust.origin) return undefined
+    try {
+      return { checkpoint: openAnchor(anchor, trust, engine) }
+    } catch (thrown) {
+      if (thrown instanceof ZtError && thrown.code === 'INTERNAL') throw thrown // no engine's verdict
+      return { fault: reason(thrown) }
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof ZtError) || thrown.code === 'INTERNAL') throw thrown
+    return undefined
+  }
+}
+
+const jobSize = 16
+
+/** Has all of them opened by helpers. @param from as in AnchorLimits */
+export async function openByHelpers(
+  stored: readonly StoredAnchor[],
+  helpers: Helpers,
+  from = 1,
+  onProgress: (done: number, total: number) => void = () => undefined,
+): Promise<Map<string, OpenedAnchor>> {
+  const wanted = stored.filter(({ name }) => (anchorNumber(name) ?? from) >= from)
+  const opened = new Map<string, OpenedAnchor>()
+  const running: { objects: Bytes[]; answer: Promise<OpenedAnchor[]> }[] = []
+  const settle = async (most: number) => {
+    while (running.length > most) {
+      const [first] = running.splice(0, 1)
+      if (!first) return
+      const answers = await first.answer
+      for (const [i, bytes] of first.objects.entries()) opened.set(anchorHash(bytes), answers[i])
+      onProgress(opened.size, wanted.length)
+    }
+  }
+  for (let i = 0; i < wanted.length; i += jobSize) {
+    const objects = wanted.slice(i, i + jobSize).map(({ bytes }) => bytes)
+    running.push({ objects, answer: helpers.anchors({ objects }) })
+    await settle(3 * helpers.count)
+  }
+  await settle(0)
+  return opened
 }
 
 /**
@@ -41,7 +92,7 @@ export function checkAnchors(
   limits: AnchorLimits,
 ): CheckedAnchor[] {
   const good: CheckedAnchor[] = []
-  const { from = 1, engine } = limits
+  const { from = 1, engine, opened } = limits
   let expected = from
   let prev: string | undefined = from === 1 ? noPredecessor : undefined
   let last: CheckedAnchor | undefined
@@ -78,17 +129,14 @@ export function checkAnchors(
     expected = anchor.number + 1
     prev = anchorHash(object.bytes)
 
-    let checkpoint: Checkpoint
-    try {
-      checkpoint = openAnchor(anchor, trust, engine)
-    } catch (thrown) {
-      if (thrown instanceof ZtError && thrown.code === 'INTERNAL') throw thrown // no engine's verdict
-      findings.add('ANCHOR_SIGNATURE', `anchor ${anchor.number}`, reason(thrown))
+    const signed = opened?.get(prev) ?? openObject(object.bytes, trust, engine)
+    if (signed === undefined || 'fault' in signed) {
+      findings.add('ANCHOR_SIGNATURE', `anchor ${anchor.number}`, signed?.fault ?? 'cannot be opened')
       continue
     }
     const checked = {
       ...anchor,
-      checkpointRoot: checkpoint.root,
+      checkpointRoot: signed.checkpoint.root,
       sha256: prev,
       receivedAt: object.receivedAt,
     }

@@ -8,7 +8,7 @@ import { ZtError } from '../errors.ts'
 import type { Row, TableDefinition } from '../tables.ts'
 import type { Trust } from '../trust.ts'
 import { anchorNumber } from './anchor.ts'
-import { type CheckedAnchor, checkAnchors } from './anchor_check.ts'
+import { type CheckedAnchor, checkAnchors, openByHelpers } from './anchor_check.ts'
 import { type Base, checkBase } from './base.ts'
 import { ChainCheck } from './chain_check.ts'
 import { type Event, isRowEvent } from './event.ts'
@@ -45,6 +45,8 @@ export interface VerifyOptions {
   /** Other threads; without them all is done here. */
   helpers?: Helpers
   onProgress?: (done: number, total: number) => void
+  /** The same for the anchors, which come first. */
+  onAnchors?: (done: number, total: number) => void
   /** Each event once, in order, whether or not anything is wrong with its place. */
   onEvent?: (event: Event, seq: number) => void
   /** Each row once. */
@@ -85,7 +87,10 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     object => options.asOf === undefined || (anchorNumber(object.name) ?? 0) <= options.asOf,
   )
   const gapSeconds = options.gapSeconds ?? 300
-  const checked = checkAnchors(copy, trust, findings, { gapSeconds, from: base?.anchor, engine })
+  const opened = options.helpers
+    ? await openByHelpers(copy, options.helpers, base?.anchor, options.onAnchors)
+    : undefined
+  const checked = checkAnchors(copy, trust, findings, { gapSeconds, from: base?.anchor, engine, opened })
   const anchors = base ? checked.filter(anchor => anchor.number > base.anchor) : checked
   if (base) requireBase(base, checked, source)
   if (copy.length === 0) findings.add('ANCHOR_NONE', 'anchors', 'the copy of the WORM store is empty')
