@@ -7,6 +7,7 @@ import { type Command, command, Option, print, runMain, say, wholeNumber } from 
 import type { ClientFlags, FindFlags, KmsFlags, SealFlags, TenantKeyFlags } from '../lib/client/actions.ts'
 import type { ExportFlags, ImportFlags } from '../lib/client/bulk_actions.ts'
 import type { RotateFlags } from '../lib/client/rotate_action.ts'
+import type { ShredFlags } from '../lib/client/shred_action.ts'
 import { ZtError } from '../lib/core/errors.ts'
 
 const load = () => import('../lib/client/actions.ts')
@@ -164,6 +165,28 @@ passphraseOption(
     const patience = wholeNumber('--patience', flags.patience, 0)
     const { rotate } = await import('../lib/client/rotate_action.ts')
     await rotate({ ...flags, patience }, print, say)
+  })
+
+passphraseOption(
+  clientOptions(
+    main
+      .command('shred-epoch')
+      .description(
+        'renew every key, then destroy the old versions: what was erased dies in backups and binary logs too',
+      ),
+  ),
+)
+  .option('--plan', 'say what would be done, and by when erasures are complete')
+  .option('--yes', 'do it: backups and sealed records from before lose their data')
+  .option('--kms-admin <file>', 'credentials that may make and destroy key versions (default: the same)')
+  .option('--issuer <file>', "the tenant's key issuer (default: issuers/LABEL-issuer.json)")
+  .option('--patience <seconds>', 'how long to wait at a closed gate', '600')
+  .option('--settle <seconds>', 'how long other writers may go on with a retired key', '65')
+  .action(async (flags: Omit<ShredFlags, 'patience' | 'settle'> & { patience: string; settle: string }) => {
+    const patience = wholeNumber('--patience', flags.patience, 0)
+    const settle = wholeNumber('--settle', flags.settle, 0)
+    const { shredEpoch } = await import('../lib/client/shred_action.ts')
+    await shredEpoch({ ...flags, patience, settle }, print, say)
   })
 
 passphraseOption(trustOptions(main.command('keygen').description("make a tenant's ML-KEM-768 pair")))

@@ -8,7 +8,7 @@ import { openKms, resolveKmsKey } from '../edge/kms.ts'
 import { readPassphrase } from '../edge/prompt.ts'
 import { readTrust } from '../edge/trust.ts'
 import type { Client, Found } from './client.ts'
-import { openClientFiles, readIssuerSeed, readKemPublicKey, readKemSeed } from './files.ts'
+import { type ClientFiles, openClientFiles, readIssuerSeed, readKemPublicKey, readKemSeed } from './files.ts'
 import { findTenant } from './identity.ts'
 import { formatPlain, parseInput, readInput } from './input.ts'
 import { makeKemPair } from './keygen.ts'
@@ -44,8 +44,10 @@ export async function withClient<T>(
   flags: ClientFlags,
   warn: Warn,
   use: (open: ReturnType<typeof openClientFiles>) => Promise<T>,
+  kmsVersion?: ClientFiles['kmsVersion'],
 ): Promise<T> {
   const opened = openClientFiles({
+    ...(kmsVersion === undefined ? {} : { kmsVersion }),
     defaultsFile: flags.defaultsFile ?? join(flags.clientsDir, `${flags.account}.cnf`),
     trustDir: flags.trust,
     caSha256: flags.caSha256,

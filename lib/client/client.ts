@@ -16,8 +16,9 @@ import { type TenantKms, tenantKms } from './kms.ts'
 import { batchLimit, type Write } from './pending.ts'
 import { type Found, type Known, openReader, type Reader, sizeOf } from './reader.ts'
 import { openReceipts, type Receipts } from './receipts.ts'
-import { type RotationRequest, runRotation } from './rotate.ts'
+import { type RotationParts, type RotationRequest, runRotation } from './rotate.ts'
 import { openSession, type Session } from './session.ts'
+import { runShred, type ShredRequest } from './shred.ts'
 import { openWriter, type Writer, type Written } from './writer.ts'
 
 export type { Found, Known } from './reader.ts'
@@ -69,6 +70,8 @@ export interface Client {
   retireDataKey(id: string): Promise<Written>
   /** Rotates what is asked for and what needs it; run again after a kill, it goes on. @param make the issuer's seed */
   rotate(request: RotationRequest, make: Bytes | undefined): Promise<void>
+  /** Renews every key and destroys the old versions at the KMS (docs/keys.md). @param make the issuer's seed */
+  shredEpoch(request: ShredRequest, make: Bytes | undefined): ReturnType<typeof runShred>
   /** Writes whose receipt never came. */
   pending(): Write[]
   /** Calls of many writes whose receipts never came. */
@@ -223,8 +226,16 @@ class TenantClient implements Client {
   }
 
   rotate(request: RotationRequest, make: Bytes | undefined): Promise<void> {
+    return runRotation(this.#rotationParts(make), request)
+  }
+
+  shredEpoch(request: ShredRequest, make: Bytes | undefined): ReturnType<typeof runShred> {
+    return runShred(this.#rotationParts(make), request)
+  }
+
+  #rotationParts(make: Bytes | undefined): RotationParts {
     const { identity, definitions } = this.#options
-    const parts = {
+    return {
       tenant: identity.tenant,
       definitions,
       session: this.#session,
@@ -242,7 +253,6 @@ class TenantClient implements Client {
       },
       retireDataKey: (id: string) => this.retireDataKey(id),
     }
-    return runRotation(parts, request)
   }
 
   pending(): Write[] {

@@ -12,6 +12,7 @@ import { reason, ZtError } from '../core/errors.ts'
 import { rowFromDatabase } from '../core/rows.ts'
 import type { TableDefinition } from '../core/tables.ts'
 import type { TrustedTenant } from '../core/trust.ts'
+import { statusName } from '../edge/kms_call.ts'
 import { KeyCache } from './key_cache.ts'
 import type { TenantKms } from './kms.ts'
 import type { Session } from './session.ts'
@@ -57,6 +58,9 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
   const view = def.view ?? def.table
   const current = new Map<string, { id: string; since: number }>()
 
+  /** Retired keys that never open again. */
+  const dead = new Set<string>()
+  const retiredKeys = new Set<string>()
   const flights = new Map<string, Promise<void>>()
 
   /** What `take` finds; else one of all who ask at once makes it, and a failure is everybody's. */
@@ -79,7 +83,12 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
 
   const fetch = async (where: string, param: string | Uint8Array): Promise<DataKeyRecord[]> => {
     const rows = await session.query(`SELECT * FROM ${view} WHERE ${where} LIMIT ${maxActive}`, [param])
-    return rows.map(row => dataKeyFromRow(rowFromDatabase(def, row)))
+    return rows.map(stored => {
+      const row = rowFromDatabase(def, stored)
+      const record = dataKeyFromRow(row)
+      if (row.state === def.states[1]) retiredKeys.add(record.id)
+      return record
+    })
   }
 
   const judge = (record: DataKeyRecord, purpose: string): void => {
@@ -171,7 +180,16 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
     searching: async purpose => {
       const keys: Bytes[] = []
       try {
-        for (const record of await genuine(purpose, true, true)) keys.push(await open(record, 0))
+        for (const record of await genuine(purpose, true, true)) {
+          if (dead.has(record.id)) continue
+          try {
+            keys.push(await open(record, 0))
+          } catch (thrown) {
+            // Of a retired key nothing is left to find once its epoch was shredded; an active one must open.
+            if (retiredKeys.has(record.id) && isShredded(thrown)) dead.add(record.id)
+            else throw thrown
+          }
+        }
         return keys
       } catch (thrown) {
         wipe(...keys)
@@ -214,6 +232,11 @@ export function openDataKeys(options: DataKeyOptions): DataKeys {
   }
   return keys
 }
+
+/** Its version of the KMS key is destroyed or out of use, or its ML-KEM key was given up. */
+const isShredded = (thrown: unknown): boolean =>
+  thrown instanceof ZtError &&
+  (thrown.code === 'REFUSED' || (thrown.code === 'KMS' && statusName(thrown.cause) === 'FAILED_PRECONDITION'))
 
 /** The private key that a wrap was made for; where none is, the first, whose error says so. */
 function seedFor(record: DataKeyRecord, seeds: readonly Bytes[]): Bytes | undefined {

@@ -30,6 +30,8 @@ export interface ClientFiles {
   /** UUID or label; must be the certificate's. */
   readonly tenant?: string | undefined
   readonly kms?: KmsOptions
+  /** The version of a KMS key to wrap under, where not its primary one. */
+  readonly kmsVersion?: (key: string) => number | undefined
   readonly warn?: (line: string) => void
 }
 
@@ -55,7 +57,12 @@ export function openClientFiles(files: ClientFiles): { client: Client; trust: Tr
     definitions: tableDefinitions,
     receiptsDir: files.receiptsDir,
     kmsKeys: kmsKeysOf(identity.tenant, files),
-    openKms: key => openKms(key, files.kms),
+    openKms: async first => {
+      const kms = await openKms(first, files.kms)
+      const { kmsVersion } = files
+      if (kmsVersion === undefined) return kms
+      return { ...kms, encrypt: (key, text, aad) => kms.encrypt(key, text, aad, kmsVersion(key)) }
+    },
     kemSeed,
     earlierKemSeeds,
     ...(files.warn === undefined ? {} : { warn: files.warn }),
@@ -83,7 +90,10 @@ function identityOf(trust: Trust, defaultsFile: string): Identity {
 }
 
 /** The named key first, then the tenant's of the configured provider, then its others (readable after a move). */
-function kmsKeysOf(tenant: TrustedTenant, { kmsKey, kms }: ClientFiles): string[] {
+export function kmsKeysOf(
+  tenant: TrustedTenant,
+  { kmsKey, kms }: Pick<ClientFiles, 'kmsKey' | 'kms'>,
+): string[] {
   const named = kmsKey === undefined ? [] : [resolveKmsKey(kmsKey, kms)]
   const { provider } = readKmsConfig(kms)
   const [mine, others] = [true, false].map(same =>

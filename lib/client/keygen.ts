@@ -17,6 +17,9 @@ export interface KemPair {
   readonly fingerprint: string
 }
 
+/** Path of the sealed copy that lies beside a private key. */
+export const recoveryCopyOf = (out: string): string => `${out.replace(/\.json$/, '')}.recovery.json`
+
 /**
  * Makes a tenant's ML-KEM-768 pair: `NAME.json` (private), `NAME.pub`, and `NAME.recovery.json`, which opens with the
  * passphrase alone. All three or none. @throws CONFLICT, BAD_INPUT, BAD_PASSPHRASE, and as createExclusive
@@ -27,7 +30,7 @@ export function makeKemPair(tenant: string, out: string, passphrase: string): Ke
       hint: 'for example --out clients/acme-kem.json',
     })
   const stem = out.slice(0, -'.json'.length)
-  const paths = { private: out, public: `${stem}.pub`, recovery: `${stem}.recovery.json` }
+  const paths = { private: out, public: `${stem}.pub`, recovery: recoveryCopyOf(out) }
   const taken = Object.values(paths).find(existsSync)
   if (taken !== undefined)
     throw new ZtError('CONFLICT', `${taken}: exists already`, {

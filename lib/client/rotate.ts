@@ -67,7 +67,7 @@ export interface RotationStep {
   readonly why?: readonly string[]
 }
 
-interface KeyRow {
+export interface KeyRow {
   readonly row: Row
   readonly record: DataKeyRecord
 }
@@ -75,7 +75,7 @@ interface KeyRow {
 const batchRows = 200
 
 /** The tenant's genuine active data keys; what no issuer signed is left where it is. */
-async function activeKeys({ definitions, session, keys }: RotationParts): Promise<KeyRow[]> {
+export async function activeKeys({ definitions, session, keys }: RotationParts): Promise<KeyRow[]> {
   const def = definition(definitions, 'data_keys')
   const stored = await session.query(
     `SELECT * FROM ${def.view ?? def.table} WHERE state = 'active' ORDER BY id`,
@@ -212,27 +212,32 @@ async function rewriteIndex(parts: RotationParts, request: RotationRequest, purp
     for await (const page of parts.reader.pages(def, { where: `${column.name} IS NOT NULL`, params: [] }))
       for (const row of page) {
         if (request.planOnly) rows += 1
-        else if (await rewriteRow(parts, request, def, column.name, row)) rows += 1
+        else if (await rewriteRow(parts, request, def, [column.name], row)) rows += 1
       }
     if (rows > 0) request.tell({ step: 'rewrite blind index', purpose, table, rows })
     if (rows === 0 || request.planOnly) return
   }
 }
 
-/** Whether it had to be written, or somebody else was quicker. */
-async function rewriteRow(
+/** Opens a row, and seals it again where one of these blind indexes is not of the newest key. @returns whether it was not */
+export async function rewriteRow(
   parts: RotationParts,
-  { patience }: RotationRequest,
+  { patience }: { patience: Patience },
   def: TableDefinition,
-  column: string,
+  columns: readonly string[],
   row: Row,
 ): Promise<boolean> {
   const found = await parts.reader.open(def, row)
-  const wanted = await parts.keys.indexOf(def, column, found.plain)
-  const { [column]: stored } = row
-  if (wanted !== undefined && stored instanceof Uint8Array && equal(stored, wanted)) return false
+  let same = true
+  for (const column of columns) {
+    const wanted = await parts.keys.indexOf(def, column, found.plain)
+    const { [column]: stored } = row
+    if (wanted === undefined ? stored !== null : !(stored instanceof Uint8Array) || !equal(stored, wanted))
+      same = false
+  }
+  if (same) return false
   await throughGate(() => parts.update(def, found), patience).catch(thrown => {
-    if (!isConflict(thrown)) throw thrown
+    if (!isConflict(thrown)) throw thrown // somebody else was quicker
   })
   return true
 }

@@ -1,7 +1,7 @@
 /** The versions of a KMS key, for whoever may make and destroy them: never an identity that reads or writes rows. */
 import type { KeyManagementServiceClient } from '@google-cloud/kms'
 import { ZtError } from '../core/errors.ts'
-import { kmsKeyName, parseKmsUri, requireProvider } from '../core/kms_uri.ts'
+import { parseKmsUri, requireProvider } from '../core/kms_uri.ts'
 import { callKms, DamagedAnswer, defaultLimits } from './kms_call.ts'
 import { makeClient, prepareClient } from './kms_client.ts'
 import { type KmsSelection, readKmsConfig, readToken } from './kms_config.ts'
@@ -78,8 +78,13 @@ export async function openKmsAdmin(options: KmsAdminOptions = {}): Promise<KmsAd
   ): Promise<T> => {
     const uri = parseKmsUri(keyUri)
     requireProvider(uri, config.provider)
+    if (uri.provider !== config.provider)
+      throw new ZtError('REFUSED', `kms key ${keyUri}: its versions are not administered from here`, {
+        hint: 'make a new key with the tools of its provider, move with `rotate --kms-key`, and destroy the old one there',
+      })
+    const name = keyUri.slice(`${uri.provider}://`.length)
     return callKms(`kms: ${verb} ${keyUri} at ${config.endpoint}`, defaultLimits, connected, timeout =>
-      ask(client, kmsKeyName(uri), { timeout, retry: null, otherArgs: { headers: { ...headers } } }),
+      ask(client, name, { timeout, retry: null, otherArgs: { headers: { ...headers } } }),
     )
   }
   const named = (key: string, version: number) => `${key}/cryptoKeyVersions/${version}`
@@ -87,7 +92,7 @@ export async function openKmsAdmin(options: KmsAdminOptions = {}): Promise<KmsAd
   return {
     versions: uri =>
       call('list the versions of', uri, async (kms, key, settings) => {
-        const [answers] = await kms.listCryptoKeyVersions({ parent: key, pageSize: 1000 }, settings)
+        const [answers] = await kms.listCryptoKeyVersions({ parent: key }, settings)
         return answers.map(answer => versionOf(answer, key)).toSorted((a, b) => a.number - b.number)
       }),
     destroySeconds: uri =>
