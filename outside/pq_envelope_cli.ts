@@ -17,7 +17,16 @@ const kemOption = (cmd: Command): Command =>
   cmd.option('--kem <file>', "the tenant's ML-KEM-768 key file, where the hybrid wrap is used")
 
 const kmsOptions = (cmd: Command): Command =>
-  cmd.option('--allow-remote-emulator', 'accept a KMS emulator on another machine, over an unencrypted link')
+  cmd
+    .option('--allow-remote-emulator', 'accept a KMS emulator on another machine, over an unencrypted link')
+    .addOption(
+      new Option('--pkcs11-module <file>', 'library of the HSM, for a pkcs11: key').env('PKCS11_MODULE'),
+    )
+    .addOption(
+      new Option('--pin-file <file>', "private file with the token's PIN, in place of the prompt").env(
+        'PKCS11_PIN_FILE',
+      ),
+    )
 
 const trustOptions = (cmd: Command): Command =>
   cmd
@@ -38,7 +47,10 @@ const clientOptions = (cmd: Command): Command =>
     .addOption(
       new Option('--receipts <dir>', 'where receipts are kept').env('RECEIPTS_DIR').default('receipts'),
     )
-    .option('--kms-key <key>', "the tenant's KMS key, where the trust folder does not list it")
+    .option(
+      '--kms-key <key>',
+      "the tenant's KMS key: to wrap under it, or where the trust folder does not list it",
+    )
     .option('--tenant <tenant>', 'UUID or label; must be the one of the certificate')
     .option('--table <name>', 'protected table', 'users')
 
@@ -201,7 +213,7 @@ kemOption(
     main
       .command('seal', { isDefault: true })
       .description('print a sealed record that needs no database (the default command)')
-      .argument('<kms-key>')
+      .argument('<kms-key>', 'projects/…, gcp-kms://…, pkcs11:token=T;object=K, or file:///… for trials')
       .argument('<tenant>', 'UUID')
       .argument('[full-name]')
       .argument('[role]')
@@ -228,5 +240,20 @@ kemOption(kmsOptions(main.command('open').description('open a sealed record')))
   .action(async (flags: KmsFlags & { kem?: string; input: string }) =>
     print(await (await load()).open(flags, say)),
   )
+
+main
+  .command('file-key')
+  .description('make a key in a file, for trials: nothing protects it from whoever reads the file')
+  .argument('<file>')
+  .option('--rotate', 'a new version of it')
+  .action(async (file: string, flags: { rotate?: boolean }) =>
+    print(await (await import('../lib/client/file_key.ts')).fileKey(file, flags)),
+  )
+
+// The program starts itself with it: an HSM's library is loaded in a process of its own.
+main.command('pkcs11-module', { hidden: true }).action(async () => {
+  const { serve } = await import('../lib/edge/kms_pkcs11/child.ts')
+  serve()
+})
 
 if (import.meta.main) await runMain(main)

@@ -4,7 +4,7 @@ import { tableDefinitions } from '../../sql/index.ts'
 import { blindPurpose, recordPurpose } from '../core/envelope/key_name.ts'
 import { ZtError } from '../core/errors.ts'
 import { lockDir, makePrivateDir } from '../edge/files.ts'
-import { openKms, resolveKmsKey } from '../edge/kms.ts'
+import { openKms, resolveKmsKey, withKeyAccess } from '../edge/kms.ts'
 import { readPassphrase } from '../edge/prompt.ts'
 import { readTrust } from '../edge/trust.ts'
 import type { Client, Found } from './client.ts'
@@ -17,6 +17,8 @@ import type { Written } from './writer.ts'
 
 export interface KmsFlags {
   allowRemoteEmulator?: boolean
+  pkcs11Module?: string
+  pinFile?: string
 }
 
 export interface ClientFlags extends KmsFlags {
@@ -34,8 +36,10 @@ export interface ClientFlags extends KmsFlags {
 
 export type Warn = (line: string) => void
 
-const kmsOptions = (flags: KmsFlags, warn: Warn) => ({
+export const kmsOptions = (flags: KmsFlags, warn: Warn) => ({
   allowRemoteEmulator: flags.allowRemoteEmulator === true,
+  pkcs11Module: flags.pkcs11Module,
+  pinFile: flags.pinFile,
   warn,
 })
 
@@ -282,7 +286,7 @@ export async function seal(
   checkSealing(tableDefinitions, flags.table, tenant, plain)
   const kmsKey = resolveKmsKey(keyName, kmsOptions(flags, warn))
   const kemPublicKey = flags.kem === undefined ? undefined : readKemPublicKey(flags.kem, tenant)
-  const kms = await openKms(kmsKey, kmsOptions(flags, warn))
+  const kms = await openKms(kmsKey, withKeyAccess(kmsOptions(flags, warn), keyName))
   try {
     const text = await sealRecord(tableDefinitions, flags.table, tenant, plain, { kms, kmsKey, kemPublicKey })
     return text.trimEnd()

@@ -7,11 +7,11 @@ import { kemFingerprint, kemPublicKey, kemPublicKeyLength } from '../core/envelo
 import { type KeyFile, parseIssuerFile, parseKemFile } from '../core/envelope/key_files.ts'
 import { openSealedFile } from '../core/envelope/sealed_file.ts'
 import { ZtError } from '../core/errors.ts'
-import { parseKmsUri } from '../core/kms_uri.ts'
+import { googleProviders, parseKmsUri } from '../core/kms_uri.ts'
 import { parseClientConfig } from '../core/mycnf.ts'
 import type { Trust, TrustedTenant } from '../core/trust.ts'
 import { readPrivateFile, readRegularFile } from '../edge/files.ts'
-import { type KmsOptions, openKms, resolveKmsKey } from '../edge/kms.ts'
+import { type KmsOptions, openKms, resolveKmsKey, withKeyAccess } from '../edge/kms.ts'
 import { readKmsConfig } from '../edge/kms_config.ts'
 import { readTrust } from '../edge/trust.ts'
 import { type Client, openClient } from './client.ts'
@@ -58,7 +58,7 @@ export function openClientFiles(files: ClientFiles): { client: Client; trust: Tr
     receiptsDir: files.receiptsDir,
     kmsKeys: kmsKeysOf(identity.tenant, files),
     openKms: async first => {
-      const kms = await openKms(first, files.kms)
+      const kms = await openKms(first, withKeyAccess(files.kms ?? {}, files.kmsKey))
       const { kmsVersion } = files
       if (kmsVersion === undefined) return kms
       return { ...kms, encrypt: (key, text, aad) => kms.encrypt(key, text, aad, kmsVersion(key)) }
@@ -89,15 +89,16 @@ function identityOf(trust: Trust, defaultsFile: string): Identity {
   )
 }
 
-/** The named key first, then the tenant's of the configured provider, then its others (readable after a move). */
+/** The named key first, then the tenant's; last those of the one of Google and its emulator that is not configured. */
 export function kmsKeysOf(
   tenant: TrustedTenant,
   { kmsKey, kms }: Pick<ClientFiles, 'kmsKey' | 'kms'>,
 ): string[] {
   const named = kmsKey === undefined ? [] : [resolveKmsKey(kmsKey, kms)]
-  const { provider } = readKmsConfig(kms)
-  const [mine, others] = [true, false].map(same =>
-    tenant.kmsKeys.filter(uri => (parseKmsUri(uri).provider === provider) === same),
+  const { provider: configured } = readKmsConfig(kms)
+  const foreign: readonly string[] = googleProviders.filter(known => known !== configured)
+  const [mine, others] = [false, true].map(away =>
+    tenant.kmsKeys.filter(uri => foreign.includes(parseKmsUri(uri).provider) === away),
   ) as [string[], string[]]
   return [...new Set([...named, ...mine, ...others])]
 }

@@ -1,4 +1,4 @@
-/** The tenant's KMS keys: which ones this client talks to, and one connection to them, opened when first needed. */
+/** The tenant's KMS keys: which ones this client talks to, and a connection to each, opened when first needed. */
 import { type Bytes, random } from '../core/bytes.ts'
 import { wipe } from '../core/envelope/aead.ts'
 import type { KeyName } from '../core/envelope/key_name.ts'
@@ -19,10 +19,15 @@ export interface TenantKms {
  * @param open connects to the KMS of a key
  */
 export function tenantKms(keys: readonly string[], open: (key: string) => Promise<Kms>): TenantKms {
-  let connection: Kms | undefined
-  const connect = async (key: string): Promise<Kms> => {
-    connection ??= await open(key)
-    return connection
+  const connections = new Map<string, Promise<Kms>>()
+  /** All who ask at once wait for one; a failure is not kept. */
+  const connect = (key: string): Promise<Kms> => {
+    const known = connections.get(key)
+    if (known !== undefined) return known
+    const opened = open(key)
+    connections.set(key, opened)
+    opened.catch(() => connections.delete(key))
+    return opened
   }
   return {
     encrypt: async (suite, name, under) => {
@@ -57,9 +62,10 @@ export function tenantKms(keys: readonly string[], open: (key: string) => Promis
       return kms.decrypt(wrap.kmsKey, wrap.kmsCiphertext, kmsAad(wrap.suite, name))
     },
     close: async () => {
-      const last = connection
-      connection = undefined
-      await last?.close()
+      const last = [...connections.values()]
+      connections.clear()
+      for (const result of await Promise.allSettled(last))
+        if (result.status === 'fulfilled') await result.value.close() // one that never opened told so to whoever asked
     },
   }
 }

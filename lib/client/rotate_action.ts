@@ -8,7 +8,7 @@ import { formatCanonical, parseCanonical } from '../core/json.ts'
 import { lockDir, makePrivateDir, readPrivateFile, removeFile, writeFileAtomic } from '../edge/files.ts'
 import { resolveKmsKey } from '../edge/kms.ts'
 import { readPassphrase } from '../edge/prompt.ts'
-import { allPurposes, type ClientFlags, type Warn, withClient } from './actions.ts'
+import { allPurposes, type ClientFlags, kmsOptions, type Warn, withClient } from './actions.ts'
 import { readIssuerSeed } from './files.ts'
 
 export interface RotateFlags extends ClientFlags {
@@ -74,9 +74,7 @@ export async function rotate(flags: RotateFlags, print: (line: string) => void, 
       }
       if (flags.plan !== true) for (const writes of client.pendingBatches()) await client.resendBatch(writes)
       const kmsKey =
-        flags.kmsKey === undefined
-          ? undefined
-          : resolveKmsKey(flags.kmsKey, { allowRemoteEmulator: flags.allowRemoteEmulator === true })
+        flags.kmsKey === undefined ? undefined : resolveKmsKey(flags.kmsKey, kmsOptions(flags, warn))
       await client.rotate(
         {
           fresh,

@@ -24,6 +24,18 @@ export const defaultLimits: KmsLimits = {
 /** An answer that was damaged on its way: worth asking again, never worth using. */
 export class DamagedAnswer extends Error {}
 
+/** What a provider that does not speak gRPC ended with, in the words of gRPC, which decide whether it is tried again. */
+export class KmsFailure extends Error {
+  readonly code: number
+  readonly hint: string | undefined
+
+  constructor(status: StatusName, details: string, hint?: string) {
+    super(details)
+    this.code = statusNumber(status)
+    this.hint = hint
+  }
+}
+
 /** gRPC status codes (grpc.io/docs/guides/status-codes) by number. */
 const statusNames = [
   'OK',
@@ -108,7 +120,10 @@ export function kmsError(thrown: unknown, action: string, tries = 1): ZtError {
     })
   const status = statusName(thrown)
   const [code, hint] = meanings[status] ?? ['KMS', 'run it again; if it stays, see the status of the KMS']
-  return new ZtError(code, `${action}: ${status}: ${detail(thrown)}${after}`, { hint, cause: thrown })
+  return new ZtError(code, `${action}: ${status}: ${detail(thrown)}${after}`, {
+    hint: (thrown instanceof KmsFailure ? thrown.hint : undefined) ?? hint,
+    cause: thrown,
+  })
 }
 
 const sleep = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))

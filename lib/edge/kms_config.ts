@@ -1,11 +1,13 @@
-/** Which KMS the environment selects. Light: loads no client, so that any command may ask. */
+/** How this machine reaches a KMS. Light: loads no client, so that any command may ask. */
 import { isIPv6 } from 'node:net'
+import { isAbsolute } from 'node:path'
 import { ZtError } from '../core/errors.ts'
-import { canonicalKmsUri, type KmsProvider } from '../core/kms_uri.ts'
+import type { GoogleProvider } from '../core/kms_uri.ts'
+import { readPkcs11Uri } from '../core/pkcs11_uri.ts'
 import { readPrivateFile } from './files.ts'
 
 export interface KmsSelection {
-  /** Default: process.env. Read: KMS_EMULATOR_HOST, KMS_EMULATOR_TOKEN_FILE. */
+  /** Default: process.env. Read: KMS_EMULATOR_HOST, KMS_EMULATOR_TOKEN_FILE, PKCS11_MODULE, PKCS11_PIN_FILE. */
   env?: Readonly<Record<string, string | undefined>>
   /** `host:port` of the emulator; goes before KMS_EMULATOR_HOST. */
   emulatorHost?: string
@@ -13,10 +15,41 @@ export interface KmsSelection {
   allowRemoteEmulator?: boolean
   /** Private file with the emulator's bearer token; goes before KMS_EMULATOR_TOKEN_FILE. */
   tokenFile?: string
+  /** Absolute path of the PKCS#11 module; goes before PKCS11_MODULE. */
+  pkcs11Module?: string | undefined
+  /** Private file with the PIN of the token; goes before PKCS11_PIN_FILE. Without one it is asked for. */
+  pinFile?: string | undefined
+  /** The program that serves the module; tests put one there that misbehaves. */
+  pkcs11Program?: readonly string[]
+}
+
+/**
+ * The selection with what a `pkcs11:` URI that a person typed says of this machine, behind `?`. A stored URI says
+ * nothing of it. @throws BAD_FORMAT
+ */
+export function withKeyAccess<T extends KmsSelection>(selection: T, keyInput: string | undefined): T {
+  if (keyInput?.startsWith('pkcs11:') !== true) return selection
+  const { modulePath, pinFile } = readPkcs11Uri(keyInput.slice('pkcs11:'.length)).access
+  return {
+    ...selection,
+    ...(modulePath === undefined ? {} : { pkcs11Module: modulePath }),
+    ...(pinFile === undefined ? {} : { pinFile }),
+  }
+}
+
+/** @throws USAGE where no module is named, or by a relative path */
+export function readPkcs11Access(selection: KmsSelection): { module: string; pinFile: string | undefined } {
+  const env = selection.env ?? process.env
+  const module = selection.pkcs11Module ?? (env.PKCS11_MODULE || undefined)
+  const hint = 'name the library of the HSM: --pkcs11-module /usr/lib/….so, or PKCS11_MODULE'
+  if (module === undefined) throw new ZtError('USAGE', 'pkcs11: no module is named', { hint })
+  if (!isAbsolute(module))
+    throw new ZtError('USAGE', `pkcs11: module ${module}: not an absolute path`, { hint })
+  return { module, pinFile: selection.pinFile ?? (env.PKCS11_PIN_FILE || undefined) }
 }
 
 export interface KmsConfig {
-  readonly provider: KmsProvider
+  readonly provider: GoogleProvider
   readonly host: string
   readonly port: number
   /** `host:port`, for messages. */
@@ -62,11 +95,6 @@ function parseAddress(text: string): { host: string; port: number } {
     })
   // `localhost` is an address here, never a look-up that could lead elsewhere.
   return { host: host === 'localhost' ? '127.0.0.1' : host, port: Number(digits) }
-}
-
-/** The canonical URI of a key as a person named it, under the selected provider. @throws BAD_FORMAT, BAD_INPUT, REFUSED */
-export function resolveKmsKey(input: string, selection: KmsSelection = {}): string {
-  return canonicalKmsUri(input, readKmsConfig(selection).provider)
 }
 
 /** The emulator's bearer token: one line of URL-safe characters in a private file. @throws as readPrivateFile, BAD_FORMAT */

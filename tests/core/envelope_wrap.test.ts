@@ -162,7 +162,7 @@ describe('wrap', () => {
     expect(wrap({ secret: random(31) })).toBe('BAD_LENGTH')
     expect(wrap({ ciphertext: new Uint8Array(0) })).toBe('BAD_LENGTH')
     expect(wrap({ ciphertext: random(1025) })).toBe('BAD_LENGTH')
-    expect(wrap({ key: 'vault://x' })).toBe('BAD_FORMAT')
+    expect(wrap({ key: 'vault:x' })).toBe('BAD_FORMAT')
     expect(codeOf(() => wrapKey(name, random(16), kms))).toBe('BAD_LENGTH')
     for (const bad of [
       { tenant: name.tenant.toUpperCase() },

@@ -20,7 +20,7 @@ const wrappers: Record<string, RegExp> = {
   'google-auth-library': /^lib\/edge\/google_auth\.ts$/,
   '@grpc/grpc-js': /^lib\/edge\/kms(_[a-z]+)?(\/[a-z_]+)?\.ts$/,
   '@grpc/proto-loader': /^lib\/edge\/kms_emulator\/[a-z_]+\.ts$/,
-  'bun:ffi': /^lib\/edge\/(lock|syslog|host\/exchange)\.ts$/,
+  'bun:ffi': /^lib\/edge\/(lock|syslog|host\/exchange|kms_pkcs11\/cryptoki)\.ts$/,
   bun: /^lib\/edge\/compile\.ts$/,
   commander: /^lib\/cli\.ts$/,
   'cli-progress': /^lib\/progress\.ts$/,

@@ -5,10 +5,10 @@ import { issuerPublicKey } from '../../core/envelope/issuer.ts'
 import { formatIssuerFile } from '../../core/envelope/key_files.ts'
 import { sealFile } from '../../core/envelope/sealed_file.ts'
 import { ZtError } from '../../core/errors.ts'
-import { formatKmsUri, parseKmsUri } from '../../core/kms_uri.ts'
 import { type PkiTenant, tenantOf } from '../../core/pki_state.ts'
 import { labelPattern } from '../../core/trust_files.ts'
 import { readRegularFile } from '../files.ts'
+import { requireKnownProvider } from '../kms.ts'
 import { retireAccount } from './accounts.ts'
 import { type Draft, definitions, order, put } from './draft.ts'
 import { revoke } from './revocations.ts'
@@ -61,7 +61,7 @@ export async function addTenant(
   await order(draft, definitions.tenants, 'create', { tenant_id: id, version: 1, label })
 }
 
-const canonical = (uri: string): string => formatKmsUri(parseKmsUri(uri))
+const canonical = requireKnownProvider
 
 function active(draft: Draft, label: string): PkiTenant {
   const tenant = tenantOf(draft.state, label)
