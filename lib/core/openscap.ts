@@ -17,10 +17,10 @@ export const ruleResults = [
   'fixed',
 ] as const
 
-const result = z.enum(ruleResults)
-export type RuleResult = z.infer<typeof result>
+export const ruleResult = z.enum(ruleResults)
+export type RuleResult = z.infer<typeof ruleResult>
 
-const rule = z.strictObject({ id: z.string(), title: z.string(), severity: z.string(), result })
+const rule = z.strictObject({ id: z.string(), title: z.string(), severity: z.string(), result: ruleResult })
 export type Rule = z.infer<typeof rule>
 
 const file = z.strictObject({ path: z.string(), sha256: z.string() })
@@ -65,7 +65,16 @@ export type ScanSummary = z.infer<typeof summary>
 /** Where `openscap_scan` leaves its last results, and the proof suite looks for them. */
 export const scanFolder = '/var/lib/ztmysql/scan'
 export const summaryName = 'summary.json'
+export const scanArfName = 'results.xml'
 export const scanMaxBytes = 1 << 22
+
+/** Where a bundle has what the scan found. */
+export const scanResultsName = 'openscap/results.xml'
+/** Of a thousand rules, several times over. */
+export const scanResultsMaxBytes = 4 << 20
+
+/** The observation `scan`, or undefined where it has another shape. */
+export const readScanSummary = (value: unknown): ScanSummary | undefined => summary.safeParse(value).data
 
 /** @throws BAD_FORMAT, NEWER_FORMAT */
 export const parseScanSummary = (source: Bytes | string, what: string): ScanSummary =>
@@ -134,64 +143,6 @@ export function chooseProfile(profiles: Profile[], name: string, content: string
     hint: `give --profile one of ${profiles.map(shortId).join(', ')}`,
   })
 }
-
-const entities: Record<string, string> = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' }
-
-const decode = (xml: string): string =>
-  xml
-    .replace(/<[^>]*>/g, '')
-    .replace(/&(lt|gt|quot|apos|amp);/g, (_, name: string) => entities[name] ?? '')
-    .replace(/\s+/g, ' ')
-    .trim()
-
-const attribute = (tag: string, name: string): string | undefined =>
-  new RegExp(`\\s${name}="([^"]*)"`).exec(tag)?.[1]
-
-function titlesIn(xml: string): Map<string, string> {
-  const titles = new Map<string, string>()
-  for (const [, tag = '', title = ''] of xml.matchAll(
-    /<(?:[\w.-]+:)?Rule(\s[^>]*)>[\s\S]*?<(?:[\w.-]+:)?title\b[^>]*>([\s\S]*?)<\/(?:[\w.-]+:)?title>/g,
-  )) {
-    const id = attribute(tag, 'id')
-    if (id !== undefined) titles.set(id, decode(title))
-  }
-  return titles
-}
-
-/**
- * The rules and the score in the results that oscap wrote (XCCDF 1.2, also inside an ARF).
- * @throws BAD_FORMAT where there is none, or one has no result
- */
-export function parseResults(xml: string): { rules: Rule[]; score: number | null } {
-  const titles = titlesIn(xml)
-  const rules = [
-    ...xml.matchAll(/<(?:[\w.-]+:)?rule-result(\s[^>]*)>([\s\S]*?)<\/(?:[\w.-]+:)?rule-result>/g),
-  ].map(([, tag = '', body = '']) => {
-    const id = attribute(tag, 'idref') ?? ''
-    const said = result.safeParse(/<(?:[\w.-]+:)?result>([a-z]+)</.exec(body)?.[1])
-    if (id === '' || !said.success)
-      throw new ZtError('BAD_FORMAT', `oscap's results have none for rule ${id}`)
-    const severity = attribute(tag, 'severity') ?? 'unknown'
-    return { id, title: titles.get(id) ?? id, severity, result: said.data }
-  })
-  if (rules.length === 0) throw new ZtError('BAD_FORMAT', "oscap's results have no rule")
-  const score = /<(?:[\w.-]+:)?score\b[^>]*>([0-9.]+)</.exec(xml)?.[1]
-  return { rules, score: score === undefined ? null : Number(score) }
-}
-
-export function countResults(rules: Rule[]): Record<string, number> {
-  const counts: Record<string, number> = {}
-  for (const name of ruleResults) {
-    const n = rules.filter(each => each.result === name).length
-    if (n > 0 && name !== 'notselected') counts[name] = n
-  }
-  return counts
-}
-
-/** A check that could not tell is no pass. */
-const bad: ReadonlySet<RuleResult> = new Set(['fail', 'error', 'unknown'])
-
-export const failedRules = (rules: Rule[]): Rule[] => rules.filter(each => bad.has(each.result))
 
 /** The profiles that /sys/kernel/security/apparmor/profiles lists, `name (mode)` a line, by their mode. */
 export function countApparmor(text: string): { enforce: number; complain: number } {

@@ -9,18 +9,17 @@ import {
   contentFolders,
   contentName,
   countApparmor,
-  countResults,
-  failedRules,
   formatScanSummary,
   type Profile,
   parseProfiles,
   parseProviders,
-  parseResults,
   type ScanSummary,
   type SecurityState,
+  scanArfName,
   scapPackages,
   summaryName,
 } from '../core/openscap.ts'
+import { countResults, failedRules, parseResults } from '../core/openscap_results.ts'
 import { formatTime } from '../core/time.ts'
 import { version } from '../version.ts'
 import { onExit } from './cleanup.ts'
@@ -128,7 +127,7 @@ async function evaluate(content: Content, profile: Profile, arf: string, report:
 
 /** Puts the results in place, the summary last: where it is, what it names is. */
 function keep(scan: Omit<ScanSummary, 'files'>, temp: string, out: string): ScanSummary {
-  const files = ['results.xml', 'report.html'].map(name => {
+  const files = [scanArfName, 'report.html'].map(name => {
     const [from, path] = [join(temp, name), join(out, name)]
     const sha256 = sha256Hex(readFileSync(from))
     renameSync(from, path)
@@ -152,7 +151,7 @@ export async function scanHost(content: Content, profileName: string, out: strin
   const sweep = () => rmSync(temp, { recursive: true, force: true })
   const forget = onExit(sweep)
   try {
-    const [arf, report] = [join(temp, 'results.xml'), join(temp, 'report.html')]
+    const [arf, report] = [join(temp, scanArfName), join(temp, 'report.html')]
     await evaluate(content, profile, arf, report)
     const { rules, score } = parseResults(readFileSync(arf, 'utf8'))
     const scan = {

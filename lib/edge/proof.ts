@@ -91,7 +91,8 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
     step('opening anchor')
 
     const files = new Map<string, Bytes>()
-    const context = await contextOf(trail, { own, neighbour, root, options })
+    const attach = (path: string, bytes: Bytes) => files.set(path, bytes)
+    const context = await contextOf(trail, { own, neighbour, root, attach, options })
     const errors: string[] = []
     for (const probe of probes) {
       const observation = await observe(probe, context)
@@ -140,7 +141,7 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
 
 async function contextOf(
   trail: Connection,
-  given: Pick<ProbeContext, 'own' | 'neighbour' | 'root'> & { options: CollectOptions },
+  given: Pick<ProbeContext, 'own' | 'neighbour' | 'root' | 'attach'> & { options: CollectOptions },
 ): Promise<ProbeContext> {
   const { options, ...rest } = given
   const [head] = await trail.query('SELECT origin FROM securedb.chain_head WHERE id = 1')

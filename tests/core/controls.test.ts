@@ -66,6 +66,7 @@ function evidence(observations: Observation[], more: Partial<Evidence> = {}): Ev
     definitions: [...tableDefinitions.values()],
     bracketFault: undefined,
     bracketNote: 'between anchor 1 and anchor 2',
+    scan: undefined,
     google: { own: false, attest: undefined, anchors: [], opened: null, closed: null },
     ...more,
   }
@@ -228,8 +229,8 @@ describe('what the host says', () => {
     ['host.confinement', { not_applicable: 'the kernel runs neither' }, 'not-applicable'],
     ['host.fips', { enabled: '1' }, 'pass'],
     ['host.fips', { enabled: '0' }, 'fail'],
-    ['host.scan', { profile: 'cis_level2_server' }, 'pass'],
-    ['host.scan', { profile: '' }, 'fail'],
+    ['host.scan', { not_applicable: 'no OpenSCAP scan was run' }, 'not-applicable'],
+    ['host.scan', { profile: 'cis_level2_server' }, 'fail'],
     ['data.canary-absent', { control_found: true, found: [] }, 'pass'],
     ['data.canary-absent', { control_found: false, found: [] }, 'fail'],
     ['data.canary-absent', { control_found: true, found: ['/var/lib/mysql/ibdata1'] }, 'fail'],

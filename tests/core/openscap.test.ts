@@ -3,15 +3,13 @@ import {
   chooseProfile,
   contentName,
   countApparmor,
-  countResults,
-  failedRules,
   formatScanSummary,
   parseProfiles,
   parseProviders,
-  parseResults,
   parseScanSummary,
   type ScanSummary,
 } from '../../lib/core/openscap.ts'
+import { countResults, failedRules, parseResults } from '../../lib/core/openscap_results.ts'
 import { formatScan } from '../../lib/core/openscap_text.ts'
 
 const rule = (name: string, severity: string, result: string) =>
@@ -43,7 +41,7 @@ describe('results', () => {
   })
 
   test('without a rule, or with a rule that has no known result, are refused', () => {
-    expect(() => parseResults('<TestResult/>')).toThrow("oscap's results have no rule")
+    expect(() => parseResults('<TestResult></TestResult>')).toThrow("oscap's results have no rule")
     expect(() => parseResults(arf.replace('>fail<', '>fine<'))).toThrow(
       "oscap's results have none for rule xccdf_org.ssgproject.content_rule_a",
     )

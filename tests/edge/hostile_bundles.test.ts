@@ -267,6 +267,7 @@ describe('content is refused', () => {
       ['closing.ndjson', 1 << 26],
       ['schema.json', 1 << 26],
       ['sbom.cdx.json', 1 << 26],
+      ['openscap/results.xml', 1 << 23],
     ] as const) {
       expect([name, bundleGate()(name, bytes)]).toEqual([name, false])
       expect([name, bundleGate()(name, 100)]).toEqual([name, true])

@@ -3,6 +3,10 @@ import { afterAll, beforeEach, expect, test } from 'bun:test'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
+import { utf8 } from '../../lib/core/bytes.ts'
+import { formatScanSummary, type ScanSummary } from '../../lib/core/openscap.ts'
+import { readScan } from '../../lib/edge/openscap_kept.ts'
+import { sha256Hex } from '../../lib/edge/owned_files.ts'
 import { withoutSession } from '../../lib/edge/probe/network.ts'
 import { observeFiles, type ServerPlaces } from '../../lib/edge/probe/server_files.ts'
 import { observeProcesses } from '../../lib/edge/probe/server_process.ts'
@@ -133,4 +137,31 @@ New, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384\n---\nPost-Handshake New Session 
   expect(kept).toContain('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n')
   expect(kept).toContain('New, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384')
   expect(kept).toEndWith('read R BLOCK\n...DONE\n')
+})
+
+test('a scan is taken whole from the folder of scans, or not at all', () => {
+  const result = '<TestResult id="x"><rule-result idref="a"><result>pass</result></rule-result></TestResult>'
+  const arf = `<arf><Benchmark/>${result}</arf>`
+  const summary: ScanSummary = {
+    v: 1,
+    kind: 'ztmysql-scan',
+    version: '0.1.0',
+    time: '2026-11-24T14:00:00.000000Z',
+    host: 'h1',
+    system: 'Debian',
+    scanner: 'oscap',
+    content: { path: '/ds.xml', sha256: 'ab' },
+    profile: 'p',
+    title: 't',
+    counts: { pass: 1 },
+    score: null,
+    failed: [],
+    state: { fips: null, opensslProviders: null, apparmor: null, selinux: null },
+    files: [{ path: '/var/lib/ztmysql/scan/results.xml', sha256: sha256Hex(utf8(arf)) }],
+  }
+  put('scan/results.xml', arf, 0o600)
+  put('scan/summary.json', formatScanSummary(summary), 0o600)
+  expect(new TextDecoder().decode(readScan(at('scan')).testResult)).toBe(`${result}\n`)
+  put('scan/results.xml', arf.replace('pass', 'fail'), 0o600)
+  expect(() => readScan(at('scan'))).toThrow('is not what')
 })

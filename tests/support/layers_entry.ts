@@ -1,5 +1,6 @@
 #!/usr/bin/env bun
 /** Runs single layers on a booted host: `layers_entry plan|apply LAYER RECORD`; `layers_entry facts [PROBE]`: what the probes see. */
+import { existsSync } from 'node:fs'
 import { command, print, runMain } from '../../lib/cli.ts'
 import { formatHostRecord, type HostRecord, hostRecordPath } from '../../lib/core/host/record.ts'
 import { applyPlan, type Plan, planJson } from '../../lib/core/plan.ts'
@@ -10,9 +11,11 @@ import { Journal } from '../../lib/edge/host/journal.ts'
 import { kernelLayer } from '../../lib/edge/host/kernel.ts'
 import type { Host, Layer } from '../../lib/edge/host/steps.ts'
 import { updatesLayer } from '../../lib/edge/host/updates.ts'
+import { openMysql } from '../../lib/edge/mysql.ts'
 import { putDir } from '../../lib/edge/owned_files.ts'
 import { machineProbes } from '../../lib/edge/probe/machine.ts'
 import type { ProbeContext } from '../../lib/edge/probe/probe.ts'
+import { serverProbes } from '../../lib/edge/probe/server.ts'
 
 const layers: Record<string, (host: Host) => Promise<Layer>> = {
   firewall: firewallLayer,
@@ -31,9 +34,16 @@ async function planLayer(name: string, wanted: HostRecord): Promise<Plan> {
 
 async function facts(only: string): Promise<Record<string, unknown>> {
   const seen: Record<string, unknown> = {}
-  for (const { id, run } of machineProbes)
-    if (only === '' || id === only) seen[id] = await run({} as ProbeContext) // they ask the machine alone
-  return seen
+  const socket = '/run/mysqld/mysqld.sock'
+  const root = existsSync(socket) ? await openMysql({ socket, user: 'root' }) : undefined
+  const context = { root } as ProbeContext // they ask the machine and its server alone
+  try {
+    for (const { id, run } of [...machineProbes, ...serverProbes])
+      if (only === '' || id === only) seen[id] = await run(context)
+    return seen
+  } finally {
+    await root?.close()
+  }
 }
 
 export function main() {

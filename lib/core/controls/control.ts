@@ -45,6 +45,7 @@ export type Judgement =
   | 'wrapped-keys'
   | 'hybrid'
   | 'brackets'
+  | 'scan'
 
 export type Expectation =
   | { kind: 'checks'; checks: Check[] }

@@ -123,11 +123,11 @@ export const hostControls: Control[] = [
   {
     ...host,
     id: 'host.scan',
-    claim: 'an OpenSCAP scan of the host was run',
+    claim: 'an OpenSCAP scan of the host was run, and its results are what its summary says',
     standard: ['SP 800-126'],
     status: 'optional',
     enforcedBy: 'openscap_scan',
-    expect: { kind: 'checks', checks: [{ probe: 'scan', at: 'profile', matches: '.' }] },
-    sabotage: 'no results in the folder of scans',
+    expect: { kind: 'judgement', judgement: 'scan', probe: 'scan' },
+    sabotage: 'a rule that failed written as passed in results.xml',
   },
 ]

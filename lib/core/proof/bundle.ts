@@ -7,6 +7,7 @@ import type { TrailSource } from '../audit/source.ts'
 import { type Bytes, fromUtf8, toHex } from '../bytes.ts'
 import { ZtError } from '../errors.ts'
 import { formatCanonical, parseCanonical } from '../json.ts'
+import { scanResultsMaxBytes, scanResultsName } from '../openscap.ts'
 import { isOrigin } from '../origin.ts'
 import { parsePem } from '../pem.ts'
 import type { TableDefinition } from '../tables.ts'
@@ -46,7 +47,7 @@ export type BundleFiles = ReadonlyMap<string, Bytes>
 
 const outside = ['manifest.json', 'closing.ndjson']
 const allowed =
-  /^(?:manifest\.json|closing\.ndjson|trail\.ndjson|schema\.json|sbom\.cdx\.json|observations\/[a-z0-9_]{1,40}\.json|anchors\/anchor-[0-9]{10}\.json|certificates\/[A-Za-z0-9_.-]{1,100}\.pem)$/
+  /^(?:manifest\.json|closing\.ndjson|trail\.ndjson|schema\.json|sbom\.cdx\.json|openscap\/results\.xml|observations\/[a-z0-9_]{1,40}\.json|anchors\/anchor-[0-9]{10}\.json|certificates\/[A-Za-z0-9_.-]{1,100}\.pem)$/
 
 /** True for a name that a bundle may have. The archive reader asks before it unpacks anything. */
 export const isBundleName = (name: string): boolean => allowed.test(name)
@@ -57,6 +58,7 @@ const mostBytes: Record<string, number> = {
   'closing.ndjson': 8 << 20,
   'schema.json': 4 << 20,
   'sbom.cdx.json': 4 << 20,
+  openscap: scanResultsMaxBytes,
   observations: observationMaxBytes,
   anchors: anchorMaxBytes,
   certificates: 1 << 16,
@@ -103,6 +105,8 @@ export interface Bundle {
   /** The host's own anchors: names and bytes. */
   anchors: Map<string, Bytes>
   certificates: BundleCertificate[]
+  /** What an OpenSCAP scan found, where one was run. */
+  scan: Bytes | undefined
 }
 
 /** A public certificate that the collector met. */
@@ -168,6 +172,7 @@ export async function readBundle(
     closing,
     anchors,
     certificates,
+    scan: files.get(scanResultsName),
   }
 }
 

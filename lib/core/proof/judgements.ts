@@ -12,6 +12,7 @@ import type { Trust } from '../trust.ts'
 import { isSignedBy, p384Point, readCertificate } from '../x509.ts'
 import { hostJudgements } from './host_judgements.ts'
 import { type Evidence, fail, type Outcome, pass } from './outcome.ts'
+import { judgeScan } from './scan_judgement.ts'
 
 type Act = (result: Json, evidence: Evidence) => Outcome
 
@@ -206,5 +207,6 @@ export const judgements: Record<Judgement, Act> = {
   'wrapped-keys': wrappedKeys,
   hybrid,
   brackets,
+  scan: judgeScan,
   ...hostJudgements,
 }

@@ -1,4 +1,5 @@
 import type { Verdict } from '../audit/trail_verdict.ts'
+import type { Bytes } from '../bytes.ts'
 import type { TableDefinition } from '../tables.ts'
 import type { Trust } from '../trust.ts'
 import type { GoogleContext } from './google_judgement.ts'
@@ -26,6 +27,8 @@ export interface Evidence {
   /** What is wrong with the bundle's place between two anchors; undefined: nothing, or `bracketsNote` says it. */
   bracketFault: string | undefined
   bracketNote: string
+  /** TestResult of an OpenSCAP scan, as the bundle has it. */
+  scan: Bytes | undefined
   /** What evidence from Google is held against. */
   google: GoogleContext
 }

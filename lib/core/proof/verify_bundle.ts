@@ -122,6 +122,7 @@ export async function verifyBundle(files: BundleFiles, options: VerifyBundleOpti
     rows,
     trust,
     definitions: [...definitions.values()],
+    scan: bundle.scan,
     bracketFault: brackets.fault,
     bracketNote: `between anchor ${brackets.opening?.anchor.number} and anchor ${closing?.anchor.number}, ${opened(brackets.opening)} to ${opened(closing)}`,
     google: {

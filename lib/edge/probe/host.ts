@@ -6,11 +6,11 @@ import { random, toHex } from '../../core/bytes.ts'
 import type { Json } from '../../core/controls/control.ts'
 import { ZtError } from '../../core/errors.ts'
 import { hostRecordPath } from '../../core/host/record.ts'
-import { parseScanSummary, scanFolder, scanMaxBytes, summaryName } from '../../core/openscap.ts'
+import { scanArfName, scanFolder, scanResultsName, summaryName } from '../../core/openscap.ts'
 import { settingsFor } from '../../core/settings.ts'
 import { onExit } from '../cleanup.ts'
-import { readPrivateFile } from '../files.ts'
 import type { Connection } from '../mysql.ts'
+import { readScan } from '../openscap_kept.ts'
 import { observeSettings } from '../server_settings.ts'
 import { machineProbes } from './machine.ts'
 import { attempt, notApplicable, type Probe, type ProbeContext } from './probe.ts'
@@ -195,12 +195,14 @@ export const hostProbes: Probe[] = [
     id: 'scan',
     grade: 'host',
     identity: onHost,
-    command: () => `cat ${join(scanFolder, summaryName)}, which openscap_scan wrote`,
-    run: async () => {
-      const path = join(scanFolder, summaryName)
+    command: () =>
+      `cat ${join(scanFolder, summaryName)} ${join(scanFolder, scanArfName)}, which openscap_scan wrote`,
+    run: async ({ attach }) => {
       if (process.geteuid?.() !== 0) return notApplicable('the collector is not root on the database host')
-      if (!existsSync(path)) return notApplicable('no OpenSCAP scan was run')
-      return { ...parseScanSummary(readPrivateFile(path, 'summary of a scan', scanMaxBytes), path) }
+      if (!existsSync(join(scanFolder, summaryName))) return notApplicable('no OpenSCAP scan was run')
+      const { summary, testResult } = readScan(scanFolder)
+      attach(scanResultsName, testResult)
+      return { ...summary }
     },
   },
 ]

@@ -1,5 +1,6 @@
 /** What every probe is given and how its answer becomes an observation, stored before anybody judges it. */
 import { hostname } from 'node:os'
+import type { Bytes } from '../../core/bytes.ts'
 import type { Grade, Json } from '../../core/controls/control.ts'
 import { reason, ZtError } from '../../core/errors.ts'
 import type { Observation } from '../../core/proof/observation.ts'
@@ -19,6 +20,8 @@ export interface ProbeContext {
   install: { tlsDir: string; confDir: string; bindAddress: string } | undefined
   /** A text that a client wrote encrypted, to be sought in the clear. */
   canary: string | undefined
+  /** Puts a file beside the observations, which the judge reads too. */
+  attach: (path: string, bytes: Bytes) => void
 }
 
 export interface Probe {
