@@ -168,7 +168,7 @@ ${indent(writeStatement(def, action), 4)}
     -- Read while the queue's row is locked: an id that was sealed before shows here, whoever raced whom.
     SELECT q.payload INTO v_payload FROM audit_pending q
     WHERE q.tenant_id = v_tenant AND q.evt_id = p_evt_id
-      AND NOT EXISTS (SELECT 1 FROM audit_events e WHERE e.tenant_id = v_tenant AND e.evt_id = p_evt_id);
+      AND NOT EXISTS (SELECT 1 FROM audit_events e FORCE INDEX (tenant_event) WHERE e.tenant_id = v_tenant AND e.evt_id = p_evt_id);
     IF v_payload IS NULL THEN
       SET v_fail = '45W04';
     END IF;
