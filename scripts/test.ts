@@ -6,6 +6,7 @@
  * Where hosts were wanted and cannot be booted, `hostless: ` stands before it, and the reason is the line above.
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { build, targets } from '../lib/edge/build.ts'
 import { onExit, runCleanups } from '../lib/edge/cleanup.ts'
@@ -130,14 +131,21 @@ const sum = (a: Ran, b: Ran): Ran => ({
 
 const none: Ran = { counts: nothing, exitCode: 0 }
 
+/** They take longest: begun last, one of them alone would keep everybody waiting. */
+const slowest = ['anchor', 'lifecycle', 'firewall'].map(name => join(hostFolder, `${name}.test.ts`))
+
 /**
- * A folder of tests that boot hosts, two files at a time: much of it is waiting, and each run has a network of its own.
- * Those that stand on the same installed host stay in one process, which makes it once.
+ * A folder of tests that boot hosts, a file a core and one more at a time: much of it is waiting, and each run has a
+ * network of its own. Those that stand on the same installed host stay in one process, which makes it once.
  */
 export async function runHostTests(folder: string, env: Record<string, string> = {}): Promise<Ran> {
-  const files = readdirSync(join(root, folder))
+  const found = readdirSync(join(root, folder))
     .filter(name => name.endsWith('.test.ts'))
     .map(name => join(folder, name))
+  const files = [
+    ...slowest.filter(file => found.includes(file)),
+    ...found.filter(file => !slowest.includes(file)),
+  ]
   const shares = (file: string) => /\binstallation\(\)/.test(readFileSync(join(root, file), 'utf8'))
   const groups = [files.filter(shares), ...files.filter(file => !shares(file)).map(file => [file])]
   const queue = groups.filter(group => group.length > 0).values()
@@ -149,7 +157,7 @@ export async function runHostTests(folder: string, env: Record<string, string> =
       all = sum(all, ran)
     }
   }
-  await Promise.all([work(), work()])
+  await Promise.all(Array.from({ length: Math.min(availableParallelism(), 3) + 1 }, work))
   return all
 }
 
