@@ -8,6 +8,7 @@ interface Options {
   out?: string
   client?: string
   port?: string
+  rotation?: boolean
 }
 
 function refuseOthers(): void {
@@ -76,10 +77,16 @@ export function hostCommands(root: Command): void {
   root
     .command('log-host-config')
     .description('print the configuration of rsyslog for the host that shall keep what this one sends')
-    .requiredOption('--client <name>', "name in this host's certificate for the log host")
+    .option('--client <name>', "name in this host's certificate for the log host")
     .option('--port <n>', 'port to listen on', '6514')
-    .action(async ({ client = '', port = '' }: Options) => {
-      const { formatReceiver, parseLogHost } = await import('./core/host/log_shipping.ts')
+    .option('--rotation', 'print the configuration of logrotate instead, which removes nothing')
+    .action(async ({ client, port = '', rotation }: Options) => {
+      const { formatReceiver, parseLogHost, receiverRotation } = await import('./core/host/log_shipping.ts')
+      if (rotation) return print(receiverRotation.trimEnd())
+      if (client === undefined)
+        throw new ZtError('USAGE', 'no --client given', {
+          hint: "name the database host as in its certificate for the log host: it is the rsyslog's only peer",
+        })
       const parsed = parseLogHost(`${client}:${port}`)
       print(formatReceiver({ client: parsed.name, port: parsed.port }).trimEnd())
     })

@@ -71,9 +71,14 @@ async function stored(): Promise<Map<string, string>> {
 /** What an auditor makes of the log host's file. */
 async function received(): Promise<{ anchors: Map<string, string>; dir: string; says: string }> {
   const base = mkdtempSync(at('log-'))
-  const file = await log.pull('/var/log/ztmysql/received.log', base)
+  const folder = await log.pull('/var/log/ztmysql', base)
+  const names = readdirSync(folder).filter(name => name.startsWith('received.log'))
+  // received.log-DATE, the oldest first, before the one that grows
+  const files = [...names.filter(name => name !== 'received.log').sort(), 'received.log'].map(name =>
+    join(folder, name),
+  )
   const dir = join(base, 'anchors')
-  const child = Bun.spawnSync([await binary('chain_verify'), 'anchors-from-log', file, '--out', dir])
+  const child = Bun.spawnSync([await binary('chain_verify'), 'anchors-from-log', ...files, '--out', dir])
   expect([child.exitCode, String(child.stderr)]).toEqual([0, ''])
   const anchors = new Map(readdirSync(dir).map(name => [name, readFileSync(join(dir, name), 'utf8')]))
   return { anchors, dir, says: String(child.stdout) }
@@ -86,7 +91,7 @@ async function expectShipped(): Promise<Awaited<ReturnType<typeof received>>> {
   const there = await stored()
   const newest = [...there.keys()].sort().at(-1) ?? ''
   const number = Number(/[0-9]+/.exec(newest)?.[0])
-  await until(log, `grep -q ' number="${number}" ' /var/log/ztmysql/received.log`)
+  await until(log, `grep -q ' number="${number}" ' /var/log/ztmysql/received.log*`)
   const found = await received()
   // the timer may have added to it meanwhile
   const common = new Map([...found.anchors].filter(([name]) => name <= newest))
@@ -133,6 +138,10 @@ beforeAll(async () => {
     ['log-key.pem', 'key.pem', 0o600],
   ] as const)
     await log.write(`/etc/ztmysql/log/${to}`, readFileSync(at(from)), mode)
+  await log.write(
+    '/etc/logrotate.d/ztmysql',
+    await db.must('/root/vm_oneclick', 'log-host-config', '--rotation'),
+  )
   await log.must('systemctl', 'restart', 'rsyslog')
 })
 
@@ -219,6 +228,22 @@ describe('a host with a log host', () => {
     await said('no permited name found., peer is .DNSname: stranger.example.org', ...as('stranger'))
     await said('peer did not return a certificate')
   })
+})
+
+test('a new file on the log host takes nothing from the old one', async () => {
+  const digest = () => log.mustSh('sha256sum < /var/log/ztmysql/received.log-*')
+  await log.must('logrotate', '-f', '/etc/logrotate.d/ztmysql')
+  const before = await digest()
+  await db.must(oneclick, 'anchor', 'now')
+  await expectShipped()
+  const again = await log.exec('logrotate', '-f', '/etc/logrotate.d/ztmysql') // that day's file is there already
+  expect([again.exitCode, again.stderr]).toEqual([
+    1,
+    expect.stringMatching(/already exists, skipping rotation$/m),
+  ])
+  expect(await digest()).toBe(before)
+  await db.must(oneclick, 'anchor', 'now')
+  await expectShipped()
 })
 
 describe('an outage', () => {

@@ -97,3 +97,20 @@ ruleset(name="ztmysql_received"
 input(type="imrelp" port="${port}" maxDataSize="32k" ruleset="ztmysql_received"
       ${tlsOf(client)})
 `
+
+/** Debian's logrotate of the log host: a file that is full is renamed, and never removed, emptied or written again. */
+export const receiverRotation = `# log host of a zero-trust MySQL: what was received is evidence; how long it is kept is for a person to say
+${shipFolder}/received.log {
+    monthly
+    rotate -1
+    dateext
+    nocompress
+    nocopytruncate
+    nocreate
+    missingok
+    notifempty
+    postrotate
+        /usr/lib/rsyslog/rsyslog-rotate
+    endscript
+}
+`
