@@ -33,16 +33,15 @@ export async function must(tool: string, ...args: string[]): Promise<string> {
 }
 
 export interface UnitState {
-  /** As `systemctl is-enabled` says: enabled, disabled, static, masked, not-found, … */
+  /** As systemd says: enabled, disabled, static, masked, not-found, … */
   enabled: string
-  /** As `systemctl is-active` says: active, inactive, failed, … */
+  /** As systemd says: active, inactive, failed, … */
   active: string
 }
 
 export async function unitState(unit: string): Promise<UnitState> {
-  const [enabled, active] = await Promise.all([
-    ask('systemctl', 'is-enabled', unit),
-    ask('systemctl', 'is-active', unit),
-  ])
-  return { enabled: enabled.stdout.trim() || 'not-found', active: active.stdout.trim() }
+  const properties = 'UnitFileState,ActiveState'
+  const { stdout } = await ask('systemctl', 'show', '-p', properties, unit) // of a unit that is not there too
+  const value = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(stdout)?.[1] ?? ''
+  return { enabled: value('UnitFileState') || 'not-found', active: value('ActiveState') }
 }
