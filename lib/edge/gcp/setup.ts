@@ -41,6 +41,9 @@ function planOf(aim: Aim, settings: GcpSettings, observed: Observed): GcpPlan {
 const passing =
   /NOT_FOUND|not found|does not exist|concurrent policy changes|RESOURCE_EXHAUSTED|Quota exceeded|has not been used/i
 
+/** What only a person can mend, though its words are those of the above. */
+const lasting = /billing|constraints\//i
+
 const patience = { tries: 6, firstWaitMs: 1000 }
 
 async function patiently(act: () => Promise<unknown>): Promise<void> {
@@ -49,7 +52,8 @@ async function patiently(act: () => Promise<unknown>): Promise<void> {
       await act()
       return
     } catch (thrown) {
-      if (attempt === patience.tries || !passing.test(reason(thrown))) throw thrown
+      const why = reason(thrown)
+      if (attempt === patience.tries || lasting.test(why) || !passing.test(why)) throw thrown
       await Bun.sleep(wait)
     }
   }

@@ -6,20 +6,8 @@ import { z } from 'zod'
 import { anchorNumber } from '../../core/audit/anchor.ts'
 import type { Bytes } from '../../core/bytes.ts'
 import { ZtError } from '../../core/errors.ts'
-import {
-  type Attestation,
-  attestationSchema,
-  googleProbe,
-  type Inherited,
-  type Seen,
-} from '../../core/gcp/evidence.ts'
-import {
-  type ObservedKey,
-  type Policy,
-  policySchema,
-  readAnswer,
-  roleSchema,
-} from '../../core/gcp/observed.ts'
+import { googleProbe, type Inherited, type Seen } from '../../core/gcp/evidence.ts'
+import { type Policy, policySchema, readAnswer, roleSchema } from '../../core/gcp/observed.ts'
 import { judgePromises, type Kept } from '../../core/gcp/promises.ts'
 import { isCustom } from '../../core/gcp/rights.ts'
 import {
@@ -36,6 +24,7 @@ import { formatTime } from '../../core/time.ts'
 import { makePrivateDir, readRegularFile, writeFileAtomic } from '../files.ts'
 import { usesStandIn } from '../gcs.ts'
 import { attestBy } from './attestation.ts'
+import { attestationOf } from './attestation_fetch.ts'
 import { evidenceName } from './evidence_file.ts'
 import { type Gcloud, openGcloud } from './gcloud.ts'
 import { observeGcp } from './observe.ts'
@@ -57,27 +46,18 @@ async function policyIf(gcloud: Gcloud, ...args: string[]): Promise<Policy | nul
 
 const ancestorSchema = z.array(z.object({ id: z.string(), type: z.string() }))
 
-/** Folders and the organisation above a project, with their policies. */
-async function above(gcloud: Gcloud, project: string): Promise<Inherited[]> {
+/** Folders and the organisation above a project, with their policies. @param seen of another project: asked once */
+async function above(gcloud: Gcloud, project: string, seen: Inherited[] = []): Promise<Inherited[]> {
   const json = await gcloud.run(['projects', 'get-ancestors', project, '--format', 'json'])
   const found: Inherited[] = []
   for (const { id, type } of readAnswer(json, ancestorSchema, 'projects get-ancestors')) {
     if (type === 'project') continue
+    const resource = `${type} ${id}`
     const command = type === 'folder' ? ['resource-manager', 'folders'] : ['organizations']
-    found.push({
-      resource: `${type} ${id}`,
-      policy: await policyIf(gcloud, ...command, 'get-iam-policy', id),
-    })
+    const known = seen.find(each => each.resource === resource)
+    found.push(known ?? { resource, policy: await policyIf(gcloud, ...command, 'get-iam-policy', id) })
   }
   return found
-}
-
-const versionSchema = z.object({ attestation: attestationSchema.optional() })
-
-async function attestationOf(gcloud: Gcloud, { primary }: ObservedKey): Promise<Attestation | null> {
-  if (primary === undefined) return null
-  const answer = await gcloud.run(['kms', 'keys', 'versions', 'describe', primary.name, '--format', 'json'])
-  return readAnswer(answer, versionSchema, 'kms keys versions describe').attestation ?? null
 }
 
 /** Who may act as the tenants' clients. */
@@ -197,7 +177,7 @@ export async function verifyGcp(given: GcpSettings, { hsmRoots, out }: VerifyGcp
   ]
   const bucketParents = [
     { resource: `project ${wormProject}`, policy: observed.wormPolicy },
-    ...(await above(gcloud, wormProject)),
+    ...(project === wormProject ? keyParents.slice(2) : await above(gcloud, wormProject, keyParents)),
   ]
   const accounts = await accountPolicies(gcloud, settings)
   const attestations: Seen['attestations'] = {}
