@@ -1,9 +1,13 @@
 /** One contract for every KMS provider: what it seals, what it refuses, and how it fails. */
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { utf8 } from '../../lib/core/bytes.ts'
 import { usualHints, ZtError } from '../../lib/core/errors.ts'
 import { parseKmsUri } from '../../lib/core/kms_uri.ts'
 import { kmsProviders, type OpenedKms, openKms } from '../../lib/edge/kms.ts'
+import { makeFileKey } from '../../lib/edge/kms_file.ts'
 import { contracted, type FaultName, type World } from '../support/kms_contract.ts'
 
 setDefaultTimeout(300_000)
@@ -225,6 +229,24 @@ for (const provider of contracted)
       })
     },
   )
+
+test('a key in a file says each time that it is for trials alone', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'zt-trial-'))
+  try {
+    makeFileKey(join(dir, 'key.json'))
+    const warnings: string[] = []
+    for (let i = 0; i < 2; i++)
+      await openKms(`file://${dir}/key.json`, { env: {}, warn: line => warnings.push(line) })
+    expect(warnings).toEqual(
+      Array(2).fill(
+        `kms: file://${dir}/key.json is a key in a file, for trials alone: whoever reads the file opens everything under it`,
+      ),
+    )
+    expect(() => makeFileKey(join(dir, 'key.json'))).toThrow('exists already')
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+})
 
 test('a scheme that no provider has is refused when its key is opened', async () => {
   expect(openKms('next-kms://any/key')).rejects.toThrow('next-kms:// names no known provider')
