@@ -11,17 +11,14 @@ import { type Connection, openMysql } from '../../lib/edge/mysql.ts'
 import { applySchema } from '../../lib/edge/schema.ts'
 import { definitions } from '../../sql/index.ts'
 import { binary } from '../support/binary.ts'
+import { cloudWithBucket, hostToken, place } from '../support/google_cloud/bucket.ts'
 import { type GoogleCloud, startGoogleCloud } from '../support/google_cloud/server.ts'
-import { type Bucket, type Cloud, newCloud } from '../support/google_cloud/state.ts'
+import type { Bucket, Cloud } from '../support/google_cloud/state.ts'
 import { freshServer, type Mysqld } from '../support/mysql.ts'
 
 setDefaultTimeout(120_000)
 
 const origin = 'ztmysql.local/c0ffee00c0ffee01'
-const place = 'gs://acme-anchors/anchors/'
-const token = 'host-token-0123456789'
-const host = 'zt-host@acme-prod-1.iam.gserviceaccount.com'
-
 let server: Mysqld
 let root: Connection
 let program: string
@@ -31,39 +28,16 @@ let bucket: Bucket
 const dir = mkdtempSync(join(tmpdir(), 'zt-anchor-bucket-'))
 const at = (...names: string[]) => join(dir, ...names)
 
-/** A bucket and rights as outside_gcp_setup leaves them. */
-function setUp(): void {
-  cloud = newCloud(['acme-prod-1', 'acme-worm-1'])
-  cloud.callers.set(token, host)
-  const timeCreated = new Date().toISOString()
-  bucket = {
-    name: 'acme-anchors',
-    project: 'acme-worm-1',
-    location: 'EUROPE-WEST3',
-    metageneration: 1,
-    timeCreated,
-    iamConfiguration: { uniformBucketLevelAccess: { enabled: true }, publicAccessPrevention: 'enforced' },
-    retentionPolicy: { retentionPeriod: '86400', effectiveTime: timeCreated, isLocked: true },
-    labels: {},
-    objects: [],
-  }
-  cloud.buckets.set(bucket.name, bucket)
-  const role = 'projects/acme-worm-1/roles/ztmysqlAnchor'
-  const includedPermissions = ['storage.objects.create', 'storage.objects.get']
-  cloud.projects.get('acme-worm-1')?.roles.push({ name: role, title: '', includedPermissions })
-  const expression = 'resource.name.startsWith("projects/_/buckets/acme-anchors/objects/anchors/")'
-  const bindings = [{ role, members: [`serviceAccount:${host}`], condition: { title: 'x', expression } }]
-  cloud.policies.set('b/acme-anchors', { version: 3, etag: 'E', bindings })
-}
-
 beforeAll(async () => {
   program = await binary('anchor_head')
-  setUp()
+  const made = cloudWithBucket()
+  cloud = made.cloud
+  bucket = made.bucket
   google = startGoogleCloud(cloud)
   mkdirSync(at('state'), { mode: 0o700 })
   const key = { name: origin, ed25519: random(32), mldsa44: random(32) }
   writeFileSync(at('state', 'anchor_key.json'), formatAnchorKey(key), { mode: 0o600 })
-  writeFileSync(at('token'), token, { mode: 0o600 })
+  writeFileSync(at('token'), hostToken, { mode: 0o600 })
   server = await freshServer()
   root = await openMysql({ socket: server.socket, user: 'root' })
   await applySchema(root, { origin })
@@ -100,7 +74,7 @@ async function run(...args: string[]): Promise<{ code: number; stdout: string; s
     new Response(child.stderr).text(),
     child.exited,
   ])
-  expect(stdout + stderr).not.toContain(token)
+  expect(stdout + stderr).not.toContain(hostToken)
   return { code, stdout, stderr }
 }
 

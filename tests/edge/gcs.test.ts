@@ -9,15 +9,9 @@ import { gcsChecksum } from '../../lib/core/crc32c.ts'
 import { storeStanding } from '../../lib/edge/anchor_service.ts'
 import { fetchAnchors, indexName } from '../../lib/edge/gcp/fetch_anchors.ts'
 import { openWorm } from '../../lib/edge/worm.ts'
+import { auditorToken, cloudWithBucket, hostToken, place } from '../support/google_cloud/bucket.ts'
 import { type GoogleCloud, startGoogleCloud } from '../support/google_cloud/server.ts'
-import { type Bucket, type Cloud, newCloud } from '../support/google_cloud/state.ts'
-
-const hostToken = 'host-token-0123456789'
-const auditorToken = 'auditor-token-0123456789'
-const host = 'zt-host@acme-prod-1.iam.gserviceaccount.com'
-const auditor = 'zt-auditor@acme-worm-1.iam.gserviceaccount.com'
-const role = 'projects/acme-worm-1/roles/ztmysqlAnchor'
-const place = 'gs://acme-anchors/anchors/'
+import type { Bucket, Cloud } from '../support/google_cloud/state.ts'
 
 let cloud: Cloud
 let google: GoogleCloud
@@ -27,35 +21,9 @@ const before = { ...process.env }
 
 /** A bucket as outside_gcp_setup leaves it. */
 beforeEach(() => {
-  cloud = newCloud(['acme-prod-1', 'acme-worm-1'])
-  cloud.callers.set(hostToken, host).set(auditorToken, auditor)
-  bucket = {
-    name: 'acme-anchors',
-    project: 'acme-worm-1',
-    location: 'EUROPE-WEST3',
-    metageneration: 1,
-    timeCreated: new Date().toISOString(),
-    iamConfiguration: { uniformBucketLevelAccess: { enabled: true }, publicAccessPrevention: 'enforced' },
-    retentionPolicy: { retentionPeriod: '86400', effectiveTime: new Date().toISOString(), isLocked: true },
-    labels: {},
-    objects: [],
-  }
-  cloud.buckets.set(bucket.name, bucket)
-  const worm = cloud.projects.get('acme-worm-1')
-  worm?.roles.push({
-    name: role,
-    title: '',
-    includedPermissions: ['storage.objects.create', 'storage.objects.get'],
-  })
-  const expression = 'resource.name.startsWith("projects/_/buckets/acme-anchors/objects/anchors/")'
-  cloud.policies.set('b/acme-anchors', {
-    version: 3,
-    etag: 'E',
-    bindings: [
-      { role, members: [`serviceAccount:${host}`], condition: { title: 'x', expression } },
-      { role: 'roles/storage.objectViewer', members: [`serviceAccount:${auditor}`] },
-    ],
-  })
+  const made = cloudWithBucket()
+  cloud = made.cloud
+  bucket = made.bucket
   google = startGoogleCloud(cloud)
   dir = mkdtempSync(join(tmpdir(), 'zt-gcs-'))
   process.env.STORAGE_EMULATOR_HOST = google.url
