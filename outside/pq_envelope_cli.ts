@@ -8,6 +8,7 @@ import type { ClientFlags, FindFlags, KmsFlags, SealFlags, TenantKeyFlags } from
 import type { ExportFlags, ImportFlags } from '../lib/client/bulk_actions.ts'
 import type { RotateFlags } from '../lib/client/rotate_action.ts'
 import type { ShredFlags } from '../lib/client/shred_action.ts'
+import type { VerifyFlags } from '../lib/client/verified.ts'
 import { ZtError } from '../lib/core/errors.ts'
 
 const load = () => import('../lib/client/actions.ts')
@@ -80,9 +81,26 @@ clientOptions(
   main.command('read').description('read, check and open a record, or every one').argument('[id]'),
 )
   .option('--all', 'every live record, one line of JSON each')
-  .action(async (id: string | undefined, flags: ClientFlags & { all?: boolean }) => {
+  .option(
+    '--verify',
+    'check the signature of its last event too, and that it is under an anchor of your copy',
+  )
+  .addOption(new Option('--anchors <dir>', "your own copy of the store's anchors").env('ANCHORS_DIR'))
+  .option(
+    '--auditor <file>',
+    'option file of an auditor, to read the trail (default: the proof by the receipt)',
+  )
+  .option('--trail <export>', 'an exported trail')
+  .action(async (id: string | undefined, flags: VerifyFlags & { all?: boolean; verify?: boolean }) => {
     if ((id === undefined) !== (flags.all === true))
       throw new ZtError('USAGE', 'read wants either an id or --all')
+    if (flags.verify === true) {
+      if (id === undefined)
+        throw new ZtError('USAGE', '--verify is for one record', {
+          hint: '`chain_verify` checks every row and every event at once',
+        })
+      return print(await (await import('../lib/client/verified.ts')).readVerified(id, flags, say))
+    }
     const actions = await load()
     if (id === undefined) await actions.readAll(flags, print, say)
     else print(await actions.read(id, flags, say))

@@ -60,6 +60,10 @@ export interface Client {
   erase(table: string, id: string): Promise<Written>
   /** @throws NOT_FOUND, STALE_ROW, BAD_MAC, DECRYPT_FAILED, PLANTED_KEY */
   read(table: string, id: string): Promise<Plain>
+  /** The same with the row as it is stored. @throws as read */
+  readRow(table: string, id: string): Promise<{ row: Row; found: Found }>
+  /** The payload of the receipt of a row as it is, where one is kept here. */
+  receiptOf(table: string, row: Row): Bytes | undefined
   /** Live rows whose sealed columns equal these texts, by blind index (SPEC §3.6). @throws BAD_INPUT, and as read */
   find(table: string, wanted: Readonly<Record<string, string>>): AsyncIterable<Found>
   /** Every live row, in constant memory. @throws as read: nothing after the row that does not open */
@@ -191,6 +195,16 @@ class TenantClient implements Client {
   async read(table: string, id: string): Promise<Plain> {
     const def = this.#def(table)
     return (await this.#reader.open(def, await this.#reader.fetchLive(def, id))).plain
+  }
+
+  async readRow(table: string, id: string): Promise<{ row: Row; found: Found }> {
+    const def = this.#def(table)
+    const row = await this.#reader.fetchLive(def, id)
+    return { row, found: await this.#reader.open(def, row) }
+  }
+
+  receiptOf(table: string, row: Row): Bytes | undefined {
+    return this.#receipts.payloadOf(this.#def(table), row)
   }
 
   find(table: string, wanted: Readonly<Record<string, string>>): AsyncIterable<Found> {

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isRowEvent } from '../core/audit/event.ts'
+import { base64Needles, quickReceipt } from '../core/audit/quick_receipt.ts'
 import {
   formatReceipt,
   makeReceipt,
@@ -44,15 +45,21 @@ export interface Receipts {
   pending(definitions: ReadonlyMap<string, TableDefinition>): Write[]
   /** @throws STALE_ROW where a receipt knows a newer row, or another one of this version */
   requireFresh(def: TableDefinition, row: Row): void
+  /** The payload of the receipt of a row as it is, where one is kept. @throws BAD_FORMAT */
+  payloadOf(def: TableDefinition, row: Row): Bytes | undefined
 }
 
 interface Newest {
   version: number
   wrapVersion: number
   after: string
+  /** Where it was read or written. */
+  path: string
 }
 
 const maxBytes = 1 << 20
+/** Rows that are sought one by one before all receipts are read. */
+const maxSeeks = 4
 /** Of a call of 500 writes. */
 const maxManyBytes = 1 << 25
 
@@ -70,34 +77,73 @@ export function openReceipts(dir: string, origin: string): Receipts {
     }
   }
 
-  const learn = (known: Map<string, Newest>, payload: Bytes): void => {
-    const { event } = makeReceipt(origin, payload)
-    if (!isRowEvent(event)) return
-    const place = [event.table, event.tenant, event.key].join()
+  const add = (known: Map<string, Newest>, place: string, found: Newest): void => {
     const seen = known.get(place)
-    const found = { version: event.ver, wrapVersion: event.wver, after: event.after }
     if (seen === undefined || isNewer(found, seen)) known.set(place, found)
   }
 
-  // Read when a row is first read: a writer does not pay for it.
-  const index = (): Map<string, Newest> => {
-    if (newest !== undefined) return newest
-    const known = new Map<string, Newest>()
+  const learn = (known: Map<string, Newest>, payload: Bytes, path: string): void => {
+    const { event } = makeReceipt(origin, payload)
+    if (!isRowEvent(event)) return
+    const place = [event.table, event.tenant, event.key].join()
+    add(known, place, { version: event.ver, wrapVersion: event.wver, after: event.after, path })
+  }
+
+  const learnLine = (known: Map<string, Newest>, text: string, path: string, what: string, name?: string) => {
+    const quick = quickReceipt(text, origin)
+    if (quick === null) return
+    if (quick !== undefined && (name === undefined || name === `${quick.id}.json`)) {
+      const { table, tenant, key, version, wrapVersion, after } = quick
+      add(known, [table, tenant, key].join(), { version, wrapVersion, after, path })
+      return
+    }
+    const receipt = parseReceipt(text, what, name)
+    if (receipt.origin === origin) learn(known, receipt.payload, path)
+  }
+
+  /** Calls `take` with the bytes of each file of receipts. */
+  const eachFile = (take: (bytes: Buffer, path: string, name?: string) => void): void => {
     for (const name of list('.json')) {
-      const receipt = parseReceipt(
-        readRegularFile(join(dir, name), 'receipt', maxBytes),
-        `receipt ${join(dir, name)}`,
-        name,
-      )
-      if (receipt.origin === origin) learn(known, receipt.payload)
+      const path = join(dir, name)
+      take(readRegularFile(path, 'receipt', maxBytes), path, name)
     }
     for (const name of list('.receipts')) {
       const path = join(dir, name)
-      for (const receipt of parseReceipts(readRegularFile(path, 'receipts', maxManyBytes), path))
-        if (receipt.origin === origin) learn(known, receipt.payload)
+      take(readRegularFile(path, 'receipts', maxManyBytes), path)
     }
+  }
+
+  const learnFile = (known: Map<string, Newest>, bytes: Bytes, path: string, name?: string): void => {
+    const text = fromUtf8(bytes, path)
+    if (name !== undefined) {
+      learnLine(known, text, path, `receipt ${path}`, name)
+      return
+    }
+    for (const [i, line] of text.split(/(?<=\n)/).entries())
+      learnLine(known, line, path, `${path}: line ${i + 1}`)
+  }
+
+  let seeks = 0
+
+  /**
+   * The newest receipt of a row. Whoever reads a few rows has the files searched for their keys, a twentieth of the price
+   * of understanding them; whoever reads more has all of them indexed once. A writer pays for neither.
+   */
+  const newestOf = (table: string, tenant: string, key: string): Newest | undefined => {
+    const place = [table, tenant, key].join()
+    if (newest !== undefined) return newest.get(place)
+    const known = new Map<string, Newest>()
+    if (seeks < maxSeeks && /^[a-z0-9_-]+$/i.test(key)) {
+      seeks += 1
+      const needles = base64Needles(`"key":"${key}"`)
+      eachFile((bytes, path, name) => {
+        if (needles.some(needle => bytes.includes(needle))) learnFile(known, bytes, path, name)
+      })
+      return known.get(place)
+    }
+    eachFile((bytes, path, name) => learnFile(known, bytes, path, name))
     newest = known
-    return known
+    return known.get(place)
   }
 
   const dropMany = (first: string): void => removeFile(file(first, '.pendings'))
@@ -111,7 +157,7 @@ export function openReceipts(dir: string, origin: string): Receipts {
       const path = join(dir, receiptName(makeReceipt(origin, payload)))
       writeFileAtomic(path, formatReceipt({ origin, payload }))
       removeFile(file(event, '.pending'))
-      if (newest !== undefined) learn(newest, payload)
+      if (newest !== undefined) learn(newest, payload, path)
       return path
     },
     expectMany: writes => {
@@ -124,7 +170,7 @@ export function openReceipts(dir: string, origin: string): Receipts {
       const path = file(kept[0]?.event ?? '', '.receipts')
       writeFileAtomic(path, kept.map(({ payload }) => formatReceipt({ origin, payload })).join(''))
       dropMany(kept[0]?.event ?? '')
-      if (newest !== undefined) for (const { payload } of kept) learn(newest, payload)
+      if (newest !== undefined) for (const { payload } of kept) learn(newest, payload, path)
       return path
     },
     dropMany,
@@ -158,14 +204,24 @@ export function openReceipts(dir: string, origin: string): Receipts {
           throw thrown
         }
       }),
+    payloadOf: (def, row) => {
+      const place = placeOf(def, row)
+      const seen = newestOf(def.table, place.tenant, place.row)
+      if (seen?.version !== Number(row.version) || seen.wrapVersion !== Number(row.wrap_version))
+        return undefined
+      return parseReceipts(readRegularFile(seen.path, 'receipts', maxManyBytes), seen.path).find(
+        ({ event }) => isRowEvent(event) && event.after === seen.after && event.key === place.row,
+      )?.payload
+    },
     requireFresh: (def, row) => {
       const place = placeOf(def, row)
-      const seen = index().get([def.table, place.tenant, place.row].join())
+      const seen = newestOf(def.table, place.tenant, place.row)
       if (seen === undefined) return
       const found = {
         version: Number(row.version),
         wrapVersion: Number(row.wrap_version),
         after: toHex(rowDigest(def, row)),
+        path: '',
       }
       const behind = isNewer(seen, found)
       const other = !isNewer(found, seen) && found.after !== seen.after
