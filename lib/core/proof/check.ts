@@ -35,9 +35,19 @@ export function checkHolds(check: Check, result: Json): boolean {
 
 const clip = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}…` : text)
 
+function demanded({ is, in: allowed, matches, lacks, length }: Check): string {
+  const words: string[] = []
+  if (is !== undefined) words.push(JSON.stringify(is))
+  if (allowed !== undefined) words.push(`one of ${allowed.map(value => JSON.stringify(value)).join(', ')}`)
+  if (matches !== undefined) words.push(`text that matches ${matches}`)
+  if (lacks !== undefined) words.push(`text without ${lacks}`)
+  if (length !== undefined) words.push(`length ${length}`)
+  return words.join(' and ')
+}
+
 /** What was expected and what was seen. */
 export function describeCheck(check: Check, result: Json): string {
-  const { probe, at, ...demands } = check
+  const { probe, at } = check
   const bad = valuesAt(result, at).find(value => !valueHolds(check, value))
-  return `${probe}: ${at}: expected ${JSON.stringify(demands)}, got ${bad === undefined ? 'nothing' : clip(JSON.stringify(bad))}`
+  return `${probe}: ${at}: expected ${demanded(check)}, got ${bad === undefined ? 'nothing' : clip(JSON.stringify(bad))}`
 }

@@ -1,4 +1,4 @@
-/** The evidence of `outside_gcp_setup verify` (SPEC §7.3), judged by the same promises as there. */
+/** The evidence of `outside_gcp_setup verify` (SPEC §7.5), judged by the same promises as there. */
 import { anchorNumber } from '../audit/anchor.ts'
 import type { StoredAnchor } from '../audit/source.ts'
 import { gcsChecksum } from '../crc32c.ts'

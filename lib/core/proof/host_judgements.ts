@@ -9,7 +9,7 @@ import { firewallFaults } from '../host/firewall_state.ts'
 import { type KernelFacts, kernelFaults, kernelValues } from '../host/kernel.ts'
 import { type ServiceFacts, serviceFaults } from '../host/services.ts'
 import { type UpdateFacts, updateFaults } from '../host/updates.ts'
-import { fail, type Outcome, pass } from './outcome.ts'
+import { fail, firstIssue, type Outcome, pass } from './outcome.ts'
 import { probeFaults } from './server_facts.ts'
 
 const few = (faults: string[]): string =>
@@ -20,9 +20,7 @@ function judged<T>(schema: z.ZodType<T>, faultsOf: (value: T) => string[], good:
   return (result: Json): Outcome => {
     const parsed = schema.safeParse(result)
     if (!parsed.success)
-      return fail(
-        `the observation has another shape than its probe makes: ${parsed.error.issues[0]?.message}`,
-      )
+      return fail(`the observation has another shape than its probe makes: ${firstIssue(parsed.error)}`)
     try {
       const faults = faultsOf(parsed.data)
       return faults.length === 0 ? pass(good(parsed.data)) : fail(few(faults))

@@ -11,7 +11,7 @@ import { grantsFor, type Role } from '../sqlgen/grants.ts'
 import type { Trust } from '../trust.ts'
 import { isSignedBy, p384Point, readCertificate } from '../x509.ts'
 import { hostJudgements } from './host_judgements.ts'
-import { type Evidence, fail, type Outcome, pass } from './outcome.ts'
+import { type Evidence, fail, firstIssue, type Outcome, pass } from './outcome.ts'
 import { judgeScan } from './scan_judgement.ts'
 
 type Act = (result: Json, evidence: Evidence) => Outcome
@@ -27,9 +27,7 @@ function shaped<S extends z.ZodType>(
   return (result, evidence) => {
     const parsed = schema.safeParse(result)
     if (!parsed.success)
-      return fail(
-        `the observation has another shape than its probe makes: ${parsed.error.issues[0]?.message}`,
-      )
+      return fail(`the observation has another shape than its probe makes: ${firstIssue(parsed.error)}`)
     try {
       return act(parsed.data, evidence)
     } catch (thrown) {

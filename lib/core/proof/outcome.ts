@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import type { Verdict } from '../audit/trail_verdict.ts'
 import type { Bytes } from '../bytes.ts'
 import type { TableDefinition } from '../tables.ts'
@@ -13,6 +14,10 @@ export interface Outcome {
   status: Status
   reason: string
 }
+
+/** Where and how a value is not of its schema. */
+export const firstIssue = ({ issues: [issue] }: z.ZodError): string =>
+  issue === undefined ? 'unknown' : `${issue.path.map(String).join('.') || 'the whole'}: ${issue.message}`
 
 export const pass = (reason: string): Outcome => ({ status: 'pass', reason })
 export const fail = (reason: string): Outcome => ({ status: 'fail', reason })

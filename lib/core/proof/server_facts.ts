@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { Json } from '../controls/control.ts'
 import { type FactProbe, factProbes, type HostFact } from '../controls/host_facts.ts'
+import { firstIssue } from './outcome.ts'
 
 /** Four octal digits, and the names of owner and group. */
 const place = { path: z.string(), mode: z.string().regex(/^[0-7]{4}$/), owner: z.string(), group: z.string() }
@@ -171,7 +172,7 @@ function answer<Seen>(
 ): string[] {
   const parsed = schema.safeParse(result)
   if (!parsed.success)
-    return [`the observation has another shape than its probe makes: ${parsed.error.issues[0]?.message}`]
+    return [`the observation has another shape than its probe makes: ${firstIssue(parsed.error)}`]
   return answers[fact]?.(parsed.data) ?? [`nothing answers ${fact}`]
 }
 

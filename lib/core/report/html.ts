@@ -49,7 +49,7 @@ ${
     ? null
     : html`<p><b>${tolerated === 1 ? 'One control that was not asked for does' : `${tolerated} controls that were not asked for do`} not pass.</b></p>
 `
-}<ul class="tally" aria-label="Controls by verdict">${pills.map(([verdict, n, word]) => html`<li>${pill(verdict, `${n} ${word}`)}</li>`)}</ul>
+}<ul class="tally" aria-label="Controls by verdict">${pills.map(([verdict, n, word]) => html`<li>${pill(n === 0 ? 'not-applicable' : verdict, `${n} ${word}`)}</li>`)}</ul>
 <nav aria-label="Contents"><ul>
 ${ok ? null : html`<li><a href="#attention">What breaks it</a></li>`}
 <li><a href="#overview">Overview</a></li><li><a href="#controls">Controls</a></li><li><a href="#trail">Trail and anchors</a></li><li><a href="#certificates">Certificates</a></li><li><a href="#baselines">Baselines</a></li><li><a href="#method">How it was judged</a></li>

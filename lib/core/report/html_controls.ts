@@ -44,10 +44,11 @@ export const matrix = (report: Report): Markup => html`<table class="matrix">
 const fact = (name: string, value: Value): Markup => html`<dt>${name}</dt><dd>${value}</dd>`
 
 function observed(o: ReportObservation, control: string): Markup {
+  const long = o.excerpt.length > 700 || o.excerpt.split('\n').length > 9
   return html`<h4>Observed: ${o.id}</h4>
 <p class="soft">As ${o.identity}; collected on ${o.host}, ${moment(o.time)}; grade ${o.grade}. Whole in the bundle: <code>${o.path}</code>.</p>
 <p><code>${o.command}</code></p>
-<pre tabindex="0" role="region" aria-label="Observation ${o.id} for ${control}">${o.failed ? 'could not run: ' : ''}${lines(o.excerpt)}${o.clipped ? '\n… (clipped)' : ''}</pre>`
+<pre${long ? html` class="long"` : null} tabindex="0" role="region" aria-label="Observation ${o.id} for ${control}">${o.failed ? 'could not run: ' : ''}${lines(o.excerpt)}${o.clipped ? '\n… (clipped)' : ''}</pre>${long ? html`<p class="onpaper soft">On paper in part.</p>` : null}`
 }
 
 const recomputed = ({ trail }: Report): Markup =>
@@ -75,7 +76,7 @@ ${
       )
 }
 </dl>
-${seen.length > 0 ? seen.map(o => observed(o, id)) : control.grade === 'recomputed' || control.observations.length === 0 ? recomputed(report) : null}
+${seen.length > 0 ? seen.map(o => observed(o, id)) : control.grade === 'recomputed' || control.layer === 'audit' ? recomputed(report) : html`<h4>Observed</h4><p>Nothing.</p>`}
 </div></details>
 `
 }

@@ -34,6 +34,7 @@ code, pre, dd, td { unicode-bidi: isolate; }
 .skip { position: absolute; left: -100vw; }
 .skip:focus { left: 1rem; top: 1rem; background: var(--card); padding: .5rem .9rem; z-index: 2; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; border-radius: 4px; }
+* + .onpaper { display: none; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
 .banner { border-bottom: 1px solid var(--rule); background: var(--card); border-top: .5rem solid var(--tone); }
@@ -56,7 +57,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .35rem 1.1rem; list-style: none; m
 table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 caption { text-align: left; color: var(--soft); padding-bottom: .5rem; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--rule); }
-th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+th { font-weight: 600; overflow-wrap: normal; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; position: relative; } td:first-child { white-space: nowrap; }
 .rows { table-layout: fixed; } .rows th:nth-child(1) { width: 8.2rem; } .rows th:nth-child(2) { width: 7.2rem; } .rows th:nth-child(3) { width: 22%; } .rows th:nth-child(5) { width: 20%; }
 .places { margin: 0; padding-left: 1rem; } td > code { white-space: nowrap; }
@@ -106,7 +107,10 @@ footer { color: var(--soft); border-top: 1px solid var(--rule); margin-top: 3rem
   details { break-inside: auto; } details::details-content { content-visibility: visible; height: auto; }
   summary .grade::after, .plain > summary::before { content: none !important; }
   table { font-size: 8pt; } .pill { font-size: 7.5pt; } td, th { padding: .25rem .6rem .25rem 0; } .rows th:nth-child(1), .rows th:nth-child(2) { width: 6.4rem; } .matrix { font-size: 9pt; }
-  pre { max-height: none; overflow: visible; font-size: 7.5pt; }
+  pre { max-height: none; overflow: visible; font-size: 7pt; line-height: 1.3; }
+  /* what passes is shown in part on paper, and said to be */
+  details:not(.unmet) .long { max-height: 7rem; overflow: hidden; } details:not(.unmet) .long + .onpaper { display: block; }
+  summary { padding: .3rem .6rem; } .body { padding: .2rem .6rem .5rem; } .body .facts { margin-top: .3rem; gap: .1rem 1rem; } details { margin: .3rem 0; } h2 { margin-top: 1.5rem; }
   .pill, .chip, svg, .banner, .attention { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   a { color: inherit; text-decoration: none; }
 }

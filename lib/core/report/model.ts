@@ -21,7 +21,7 @@ export interface ReportMaker {
 }
 
 /** An observation may be 1 MiB; the bundle holds it whole. */
-const excerptChars = 4000
+const excerptChars = 6000
 
 export function makeReport(verdict: BundleVerdict, maker: ReportMaker): Report {
   const { manifest, trail, trust, judged, observations } = verdict
