@@ -1,4 +1,4 @@
-/** What `outside_gcp_setup verify` saw (SPEC §7.3): raw answers of Google's interfaces, judged by whoever holds them. */
+/** What `outside_gcp_setup verify` saw (SPEC §7.5): raw answers of Google's interfaces, judged by whoever holds them. */
 import { z } from 'zod'
 import { ZtError } from '../errors.ts'
 import { bucketSchema, keySchema, policySchema, sinkSchema } from './observed.ts'

@@ -1,4 +1,4 @@
-/** The file that `outside_gcp_setup verify --out` leaves (SPEC §7.3). */
+/** The file that `outside_gcp_setup verify --out` leaves (SPEC §7.5). */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { googleProbe, parseSeen } from '../../core/gcp/evidence.ts'
