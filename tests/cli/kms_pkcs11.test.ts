@@ -134,6 +134,27 @@ describe.skipIf(noSofthsm !== undefined)(`a token${noSofthsm === undefined ? '' 
   })
 
   describe('the module', () => {
+    test('ends with its client, also with one that is killed', async () => {
+      const lib = join(import.meta.dir, '../../lib/edge/kms.ts')
+      const script = `import { openKms } from ${JSON.stringify(lib)}
+        const kms = await openKms(${JSON.stringify(token.uri('good'))}, { limits: { attemptMs: 120_000, totalMs: 240_000 } })
+        await kms.encrypt(kms.keyUri, new Uint8Array(32), new Uint8Array(1))
+        console.log('ready')
+        setInterval(() => undefined, 1_000)`
+      const env = { ...process.env, PKCS11_MODULE: token.module, PKCS11_PIN_FILE: token.pinFile }
+      const client = Bun.spawn([process.execPath, '-e', script], { env, stdout: 'pipe' })
+      const { value } = await client.stdout.getReader().read()
+      expect(new TextDecoder().decode(value)).toBe('ready\n')
+      const [pid = '', ...others] = readdirSync('/proc')
+        .filter(name => /^\d+$/.test(name))
+        .filter(name => parentOf(name) === client.pid)
+      expect(others).toEqual([])
+      expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).toContain('kms_pkcs11/main.ts')
+      client.kill('SIGKILL')
+      await client.exited
+      while (isRunning(pid)) await Bun.sleep(20)
+    })
+
     test.each([
       ['no library', '/etc/passwd', 'the module cannot be used'],
       ['a library of something else', '/lib/x86_64-linux-gnu/libc.so.6', 'C_GetFunctionList'],
@@ -270,11 +291,21 @@ describe('rights of a key', () => {
   })
 })
 
+/** False too where it has ended and nobody has asked how. */
+const isRunning = (pid: string): boolean => {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch (thrown) {
+    if (!['ENOENT', 'ESRCH'].includes(String((thrown as NodeJS.ErrnoException).code))) throw thrown
+    return false
+  }
+}
+
 const parentOf = (pid: string): number => {
   try {
     return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1])
   } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown
+    if (!['ENOENT', 'ESRCH'].includes(String((thrown as NodeJS.ErrnoException).code))) throw thrown
     return 0 // it ended meanwhile
   }
 }

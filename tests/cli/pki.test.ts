@@ -146,13 +146,18 @@ describe('on one folder', () => {
     for (const args of [
       ['tenant', 'add', 'globex'],
       ['tenant', 'kms-key', 'globex', uri],
+      ['tenant', 'kms-key', 'globex', 'pkcs11:object=globex;token=The%20hsm?module-path=/usr/lib/x.so'],
       ['tenant', 'kem', 'globex', at('globex.pub')],
       ['issue', 'globex_app', '--tenant', 'globex', '--days', '7'],
     ])
       expect([args, (await pki(folder, ...args)).code]).toEqual([args, 0])
     const trust = readTrust(join(folder, 'trust'))
     const tenant = trust.tenants.find(t => t.label === 'globex')
-    expect([tenant?.kmsKeys, tenant?.kems, tenant?.fixture]).toEqual([[uri], [publicKey], false])
+    expect([tenant?.kmsKeys, tenant?.kems, tenant?.fixture]).toEqual([
+      [uri, 'pkcs11:token=The%20hsm;object=globex'],
+      [publicKey],
+      false,
+    ])
     expect(verify(folder, 'sslclient', join(folder, 'clients/globex_app-cert.pem')).out).toEndWith('OK')
     const shared = await pki(folder, 'tenant', 'kms-key', 'acme', uri)
     expect([shared.code, shared.err.includes('is the key of tenant globex')]).toEqual([1, true])

@@ -5,6 +5,7 @@ import { issuerPublicKey } from '../../core/envelope/issuer.ts'
 import { formatIssuerFile } from '../../core/envelope/key_files.ts'
 import { sealFile } from '../../core/envelope/sealed_file.ts'
 import { ZtError } from '../../core/errors.ts'
+import { canonicalKmsUri } from '../../core/kms_uri.ts'
 import { type PkiTenant, tenantOf } from '../../core/pki_state.ts'
 import { labelPattern } from '../../core/trust_files.ts'
 import { readRegularFile } from '../files.ts'
@@ -61,7 +62,9 @@ export async function addTenant(
   await order(draft, definitions.tenants, 'create', { tenant_id: id, version: 1, label })
 }
 
-const canonical = requireKnownProvider
+/** A token's URI may come in any spelling; a bare name of Google's would not say which provider it means. */
+const canonical = (uri: string): string =>
+  requireKnownProvider(uri.startsWith('pkcs11:') ? canonicalKmsUri(uri, 'gcp-kms') : uri)
 
 function active(draft: Draft, label: string): PkiTenant {
   const tenant = tenantOf(draft.state, label)
