@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import {
   chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -16,12 +17,14 @@ import { gzipSync } from 'node:zlib'
 import { type Header, pack } from 'tar-stream'
 import { type Bytes, concat, random, utf8 } from '../../lib/core/bytes.ts'
 import { controls } from '../../lib/core/controls/index.ts'
+import { gcsChecksum } from '../../lib/core/crc32c.ts'
 import type { Report } from '../../lib/core/report/schema.ts'
 import { packArchive, unpackArchive } from '../../lib/edge/archive.ts'
 import { judgeBundle } from '../../lib/edge/judge_bundle.ts'
 import { controlsMarkdown } from '../../lib/report.ts'
 import { type Attacked, attacked } from '../support/attacked.ts'
 import { binary } from '../support/binary.ts'
+import { googleFile } from '../support/gcp_seen.ts'
 import { userRow } from '../support/live.ts'
 
 setDefaultTimeout(120_000)
@@ -104,13 +107,30 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
+/** What `outside_gcp_setup verify --out` leaves, of a set-up whose bucket has the newest anchor of the store. */
+function writeGoogleEvidence(folder: string): void {
+  const name = readdirSync(a.live.at('worm'))
+    .filter(each => each.startsWith('anchor-'))
+    .sort()
+    .at(-1)
+  if (name === undefined) throw new Error('no anchor')
+  const created = Math.floor(statSync(a.live.at('worm', name)).mtimeMs)
+  const crc32c = gcsChecksum(readFileSync(a.live.at('worm', name)))
+  mkdirSync(folder)
+  writeFileSync(
+    join(folder, 'google.json'),
+    googleFile(created + 60_000, { name: `anchors/${name}`, created, crc32c }),
+  )
+}
+
 describe('a bundle', () => {
   let collected: Answer
   beforeAll(async () => {
     await a.shell.root.run('SET GLOBAL sync_binlog = 1')
     await a.shell.root.run('SET GLOBAL innodb_flush_log_at_trx_commit = 1')
     writeFileSync(at('canary'), 'Ada Example of 1 Example Street\n', { mode: 0o600 })
-    const args = [...onHost(), '--canary', at('canary'), '--nonce', nonce]
+    writeGoogleEvidence(at('google'))
+    const args = [...onHost(), '--canary', at('canary'), '--nonce', nonce, '--google', 'google']
     collected = await ended(start(args, { CLIENTS_DIR: a.live.at('probes'), OUT: at('bundle.tar.gz') }))
   }, 120_000)
   afterAll(async () => {
@@ -160,6 +180,35 @@ describe('a bundle', () => {
     ])
     for (const { id, grade, required } of report.controls)
       if (grade === 'host') expect([id, required]).toEqual([id, false])
+  }, 60_000)
+
+  test('holds the evidence from Google as its collector’s word; the auditor’s own takes its place', async () => {
+    const bundle = ['verify', 'bundle.tar.gz', ...evidence(), '--require', 'google', '--json']
+    const rows = (answer: Answer) =>
+      (JSON.parse(answer.stdout) as Report).controls.filter(({ layer }) => layer === 'google')
+    const carried = await run(...bundle)
+    // the trust folder has no roots of an HSM
+    const unmet = (answer: Answer) =>
+      rows(answer)
+        .filter(({ verdict }) => verdict !== 'pass')
+        .map(({ id, verdict }) => [id, verdict])
+    expect([carried.code, unmet(carried)]).toEqual([1, [['google.attested', 'not-applicable']]])
+    expect(rows(carried)[0]?.reason).toContain('collector’s word')
+
+    const own = JSON.parse(readFileSync(at('google', 'google.json'), 'utf8'))
+    own.result.bucket.retentionPolicy.isLocked = false
+    writeFileSync(at('own.json'), `${JSON.stringify(own)}\n`)
+    const brought = await run(...bundle, '--google', 'own.json')
+    expect(unmet(brought)).toEqual([
+      ['google.attested', 'not-applicable'],
+      ['google.retention', 'fail'],
+    ])
+    expect(rows(brought)[0]?.reason).toContain('your own')
+
+    writeFileSync(at('none.json'), '{}\n')
+    const none = await run(...bundle, '--google', 'none.json')
+    expect([none.code, none.stdout]).toEqual([3, ''])
+    expect(none.stderr).toContain('observations/google.json')
   }, 60_000)
 
   test('does not answer for another nonce, another log or another store', async () => {

@@ -17,6 +17,8 @@ import {
   services,
   sinkRole,
 } from '../../lib/core/gcp/settings.ts'
+import { formatObservation } from '../../lib/core/proof/observation.ts'
+import { formatTime } from '../../lib/core/time.ts'
 
 export const settings: GcpSettings = {
   ...gcpDefaults,
@@ -125,6 +127,26 @@ export const seen = (): Seen => {
     },
     lastExport: now - 3_600_000,
   }
+}
+
+/** The file of this evidence, taken at another time and beside another anchor. */
+export function googleFile(at: number, lastAnchor: Seen['lastAnchor']): string {
+  const evidence = seen()
+  const moved = (time: number | null) => (time === null ? null : time - now + at)
+  const { lastEntry, lastExport } = evidence
+  const result = { ...evidence, at, lastAnchor, lastEntry: moved(lastEntry), lastExport: moved(lastExport) }
+  // keys rotate in years to come
+  for (const key of result.keys) key.nextRotationTime = new Date(at + 86_400_000).toISOString()
+  return formatObservation({
+    v: 1,
+    id: 'google',
+    time: formatTime(at * 1000),
+    host: 'workstation',
+    identity: 'the account of gcloud',
+    grade: 'off-host',
+    command: 'outside_gcp_setup verify',
+    result: JSON.parse(JSON.stringify(result)),
+  })
 }
 
 type Weakness = [what: string, bend: (seen: Seen) => unknown, broken: string[]]
