@@ -5,6 +5,8 @@ import { command, print, runMain, say } from '../../lib/cli.ts'
 import { ZtError } from '../../lib/core/errors.ts'
 import { machine } from './harness.ts'
 import { type Kept, markdown } from './markdown.ts'
+import { growthPicture } from './picture.ts'
+import { sealBenches } from './seal_bench.ts'
 import { startBench } from './start_bench.ts'
 import { verifyBenches } from './verify_bench.ts'
 import { writeBenches } from './write_bench.ts'
@@ -23,7 +25,7 @@ function main() {
     .action(async (ids: string[], { quick = false, write }: { quick?: boolean; write: boolean }) => {
       const work = join(root, '.cache/bench')
       mkdirSync(work, { recursive: true })
-      const all = [...writeBenches(work), ...verifyBenches(work), startBench]
+      const all = [...writeBenches(work), ...verifyBenches(work), ...sealBenches, startBench]
       const unknown = ids.find(id => !all.some(bench => bench.id === id))
       if (unknown !== undefined)
         throw new ZtError('USAGE', `no benchmark ${unknown}`, {
@@ -44,6 +46,8 @@ function main() {
         .filter(name => name.endsWith('.json'))
         .sort((a, b) => Number.parseFloat(a.slice(1)) - Number.parseFloat(b.slice(1)) || (a < b ? -1 : 1))
         .map(name => JSON.parse(readFileSync(join(docs, name), 'utf8')) as Kept)
+      const growth = kept.flatMap(({ outcomes }) => outcomes).find(({ id }) => id === 'B7')
+      if (growth !== undefined) writeFileSync(join(docs, 'growth.svg'), growthPicture(growth))
       writeFileSync(
         join(docs, 'README.md'),
         `${readFileSync(join(docs, 'HEAD.md'), 'utf8')}\n${markdown(kept)}\n`,

@@ -1,4 +1,4 @@
-/** B1 to B5: what a write costs through the procedures, against plain inserts on the same server, over the same TLS. */
+/** B1 to B3: what a write costs through the procedures, against plain inserts on the same server, over the same TLS. */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseClientConfig } from '../../lib/core/mycnf.ts'
@@ -6,7 +6,7 @@ import type { Value } from '../../lib/core/tables.ts'
 import { batchCallOf, callOf, prepareWrite, type Write } from '../../lib/core/write.ts'
 import { type Connection, openMysql } from '../../lib/edge/mysql.ts'
 import { definitionOf, type Live, type LiveTenant, live, userRow } from '../support/live.ts'
-import { type Bench, compare, type Outcome, type Plan, quantile } from './harness.ts'
+import { type Bench, compare, type Outcome, type Plan } from './harness.ts'
 
 const columns =
   'tenant_id, id, version, wrap_version, state, role, full_name, email, phone, email_bidx, phone_bidx, field_suite, dek_id, record_key, mac, salt, evt_id, evt_sig, evt_key'
@@ -42,7 +42,7 @@ END`,
   await root.run("GRANT SELECT, INSERT ON bench.* TO bench@'127.0.0.1'")
 }
 
-class Load {
+export class Load {
   readonly l: Live
   readonly #seconds: number
   readonly #connections: Record<'app' | 'bench', Connection[]> = { app: [], bench: [] }
@@ -110,6 +110,20 @@ class Load {
     return rate
   }
 
+  /** Rows at `perSecond` in all, until a time; one that falls behind does not catch up. */
+  async paced(connections: number, perSecond: number, until: number): Promise<void> {
+    const pause = (connections / perSecond) * 1000
+    const work = async (connection: Connection): Promise<void> => {
+      await Bun.sleep(Math.random() * pause)
+      while (Date.now() < until) {
+        const began = performance.now()
+        await this.procedure(connection, this.#take(1))
+        await Bun.sleep(Math.max(0, pause - (performance.now() - began)))
+      }
+    }
+    await Promise.all(this.#connections.app.slice(0, connections).map(work))
+  }
+
   /** The sealer drains before the next side is measured: its work belongs to nobody else. */
   async settle(): Promise<void> {
     for (;;) {
@@ -153,7 +167,7 @@ function valuesOf(write: Write, tenant: string): Value[] {
   return [bytesOf(tenant), id ?? null, version ?? null, wrap ?? null, 'live', ...rest]
 }
 
-async function withLoad(
+export async function withLoad(
   quick: boolean,
   most: number,
   use: (load: Load) => Promise<Outcome[]>,
@@ -230,58 +244,6 @@ export const writeBenches = (work: string): Bench[] => {
             ],
           })),
         ),
-    },
-    {
-      id: 'B5',
-      title: 'commit to sealed, under load',
-      run: (quick, say) =>
-        withLoad(quick, 8, async load => {
-          const lags: number[] = []
-          const watch = await openMysql({ socket: load.l.server.socket, user: 'root', database: 'securedb' })
-          const until = Date.now() + (quick ? 10_000 : 60_000)
-          const writing = (async () => {
-            while (Date.now() < until) await load.rate('app', 8, 1, load.procedure)
-          })()
-          // the age of the oldest event that waits is a bound on every commit's way to the trail
-          while (Date.now() < until) {
-            const [row] = await watch.query(
-              'SELECT TIMESTAMPDIFF(MICROSECOND, MIN(queued_at), SYSDATE(6)) AS lag FROM audit_pending',
-            )
-            lags.push(Math.max(0, Number(row?.lag ?? 0)) / 1e6)
-            await Bun.sleep(20)
-          }
-          await writing
-          await watch.close()
-          say(`B5: ${lags.length} looks, p50 ${quantile(lags, 0.5)} s, p99 ${quantile(lags, 0.99)} s`)
-          return [
-            {
-              id: 'B5',
-              title: 'commit to sealed, 8 connections at full speed',
-              quick,
-              unit: 's',
-              rounds: 1,
-              sides: [
-                {
-                  name: 'age of the oldest queued event',
-                  median: quantile(lags, 0.5),
-                  spread: 0,
-                  samples: [],
-                },
-              ],
-              ratios: [
-                {
-                  what: 'p99, s',
-                  value: quantile(lags, 0.99),
-                  lowest: Math.min(...lags),
-                  highest: Math.max(...lags),
-                  wanted: '<= 1',
-                  reached: quantile(lags, 0.99) <= 1,
-                },
-              ],
-              notes: [`${lags.length} looks, 20 ms apart; time to an anchor was not measured here`],
-            },
-          ]
-        }),
     },
     {
       id: 'B0',
