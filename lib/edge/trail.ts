@@ -117,6 +117,12 @@ function rowOf(def: TableDefinition, stored: Row): Row {
   }
 }
 
+/** Nothing where root took a column away: then the row is not in its form either. */
+function besideOf({ evt_id, evt_sig, evt_key }: Row): Pick<StoredRow, 'beside'> {
+  if (evt_id === undefined || evt_sig === undefined || evt_key === undefined) return {}
+  return { beside: { id: evt_id, sig: evt_sig, signer: evt_key } }
+}
+
 /** Stored events with from ≤ seq < before, in order. */
 export function eventsFrom(
   connection: Connection,
@@ -167,7 +173,7 @@ export async function openLiveTrail(
       for (const [table, def] of definitions) {
         const order = def.key.name === 'tenant_id' ? 'tenant_id' : `tenant_id, ${def.key.name}`
         const rows = rowsIfThere(connection, `SELECT * FROM securedb.${table} ORDER BY ${order}`)
-        yield* awake(inBatches(rows, row => ({ table, row: rowOf(def, row) })))
+        yield* awake(inBatches(rows, row => ({ table, row: rowOf(def, row), ...besideOf(row) })))
       }
     },
   }

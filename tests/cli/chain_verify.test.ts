@@ -116,11 +116,13 @@ describe('one verdict, whatever it is read from:', () => {
       lastAnchor: 3,
       anchors: 3,
       counts: {},
+      concerns: { log: 0, tenants: {} },
     })
     expect(Object.keys(reports[0] ?? {}).sort()).toEqual(
       [
         'anchored',
         'anchors',
+        'concerns',
         'counts',
         'events',
         'findings',

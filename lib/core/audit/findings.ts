@@ -186,6 +186,8 @@ export interface Finding {
   where: string
   /** What was expected and what was found. */
   what: string
+  /** Whose row or write it is; null where it concerns the log. */
+  tenant: string | null
 }
 
 export const findingCodes = Object.keys(kinds) as FindingCode[]
@@ -195,20 +197,35 @@ export function kindOf(code: FindingCode): Kind {
   return { severity, evidence, means }
 }
 
-/** Collects findings, keeps the first `limit` and counts all: a hostile trail must not fill the memory. */
+const mostTenants = 1000
+
+/**
+ * Collects findings, keeps the first `limit` of each code and counts all: a hostile trail must not fill the memory, nor a
+ * tenant with many junk signatures push what root did out of the report.
+ */
 export class Findings {
   readonly kept: Finding[] = []
   readonly counts = new Map<FindingCode, number>()
+  /** Failures that concern one tenant's rows and writes alone, by tenant. */
+  readonly ofTenants = new Map<string, number>()
+  /** Failures that concern the log as a whole, or more tenants than are counted. */
+  ofLog = 0
   readonly #limit: number
 
-  constructor(limit = 1000) {
+  constructor(limit = 250) {
     this.#limit = limit
   }
 
-  add(code: FindingCode, where: string, what: string): void {
-    this.counts.set(code, (this.counts.get(code) ?? 0) + 1)
+  /** @param tenant whose row or write it is; none where it concerns the log */
+  add(code: FindingCode, where: string, what: string, tenant?: string | null): void {
+    const count = (this.counts.get(code) ?? 0) + 1
+    this.counts.set(code, count)
     const { severity, evidence } = kindOf(code)
-    if (this.kept.length < this.#limit) this.kept.push({ code, severity, evidence, where, what })
+    if (count <= this.#limit)
+      this.kept.push({ code, severity, evidence, where, what, tenant: tenant ?? null })
+    if (severity !== 'fail') return
+    if (tenant == null || (!this.ofTenants.has(tenant) && this.ofTenants.size >= mostTenants)) this.ofLog++
+    else this.ofTenants.set(tenant, (this.ofTenants.get(tenant) ?? 0) + 1)
   }
 
   /** How many findings have this severity, kept or not. */

@@ -116,6 +116,7 @@ export class SignatureJudge {
   }
 
   #report(event: RowEvent, seq: number | null, fault: NonNullable<SignatureFault>): void {
-    this.#findings.add(fault.code, seq === null ? `queued event ${event.id}` : `event ${seq}`, fault.what)
+    const where = seq === null ? `queued event ${event.id}` : `event ${seq}`
+    this.#findings.add(fault.code, where, fault.what, event.tenant)
   }
 }

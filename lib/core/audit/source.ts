@@ -1,6 +1,6 @@
 /** What a verifier reads, and from nowhere else: a live database, an export or a bundle stand behind it. */
 import type { Bytes } from '../bytes.ts'
-import type { Row } from '../tables.ts'
+import type { Row, Value } from '../tables.ts'
 import type { Base } from './base.ts'
 
 /** One stored event. Hashes are 32 bytes; `columns` are the copies beside the payload, where the source has them. */
@@ -15,6 +15,8 @@ export interface TrailEvent {
 export interface StoredRow {
   table: string
   row: Row
+  /** What a live server keeps beside the row of its last event: id, signature and signer. An export has none of it. */
+  beside?: { id: Value; sig: Value; signer: Value }
 }
 
 export interface TrailSource {

@@ -1,9 +1,10 @@
-import { type Bytes, fromUtf8, random, toHex } from '../bytes.ts'
+import { type Bytes, equal, fromBase64, fromHex, fromUtf8, random, toHex, uuidBytes } from '../bytes.ts'
 import { rowDigest } from '../digest.ts'
 import { reason } from '../errors.ts'
-import { fitsScheme, type Row, type TableDefinition, underScheme } from '../tables.ts'
+import { fitsScheme, type Row, type TableDefinition, underScheme, type Value } from '../tables.ts'
 import type { RowEvent } from './event.ts'
 import type { Findings } from './findings.ts'
+import type { StoredRow } from './source.ts'
 
 /** What the trail says of one row: its last event. `seq` is null for an event that is queued but not sealed. */
 export interface LastEvent {
@@ -137,6 +138,7 @@ export class StateCheck {
         'VERSION_GAP',
         where,
         `${event.action} of ${name} makes version ${ver}.${wver}, the trail stood at ${before ? `${before.ver}.${before.wver}` : 'no row'}`,
+        event.tenant,
       )
     // across a migration of the table the two digests are of different schemes and say nothing of each other
     else if (before && event.scheme === before.scheme && event.before !== before.after)
@@ -144,11 +146,12 @@ export class StateCheck {
         'BEFORE_MISMATCH',
         where,
         `${name}: digest before is ${event.before}, the last event left ${before.after}`,
+        event.tenant,
       )
   }
 
   /** Takes one stored row; returns its last event if the row is as that event left it. */
-  addRow(table: string, row: Row): LastEvent | undefined {
+  addRow(table: string, row: Row, beside?: StoredRow['beside']): LastEvent | undefined {
     const def = this.#definitions.get(table)
     const tenant = String(row.tenant_id)
     const key = def ? String(row[def.key.name]) : ''
@@ -171,6 +174,7 @@ export class StateCheck {
         'ROW_EDITED',
         where,
         `tenant ${tenant}: it is not in the form of ${last?.event.scheme}`,
+        tenant,
       )
       return undefined
     }
@@ -178,11 +182,11 @@ export class StateCheck {
     try {
       digest = rowDigest(scheme, row)
     } catch (thrown) {
-      this.#findings.add('ROW_MALFORMED', where, reason(thrown))
+      this.#findings.add('ROW_MALFORMED', where, reason(thrown), tenant)
       return undefined
     }
     if (!last) {
-      this.#findings.add('ROW_WITHOUT_EVENT', where, `tenant ${tenant}: the trail knows no such row`)
+      this.#findings.add('ROW_WITHOUT_EVENT', where, `tenant ${tenant}: the trail knows no such row`, tenant)
       return undefined
     }
     if (last.event.after !== toHex(digest)) {
@@ -190,6 +194,17 @@ export class StateCheck {
         'ROW_EDITED',
         where,
         `tenant ${tenant}: not as ${last.event.actor} left it at ${last.event.time} (${place(last)}, digest ${short(last.event.after)}, now ${short(toHex(digest))})`,
+        tenant,
+      )
+      return undefined
+    }
+    const other = beside && besideOther(beside, last.event)
+    if (other !== undefined) {
+      this.#findings.add(
+        'ROW_EDITED',
+        where,
+        `tenant ${tenant}: the ${other} beside it is not that of ${place(last)}`,
+        tenant,
       )
       return undefined
     }
@@ -203,6 +218,7 @@ export class StateCheck {
         'ROW_MISSING',
         `${last.event.table} ${last.event.key}`,
         `tenant ${last.event.tenant}: ${place(last)} left it`,
+        last.event.tenant,
       )
     }
     this.#last.clear()
@@ -219,6 +235,18 @@ const eventOf = ({ payload, seq }: Kept): LastEvent => ({
   event: JSON.parse(fromUtf8(payload, 'event')) as RowEvent,
   seq,
 })
+
+/** What beside the row is not its last event's: readers find their receipt by it. */
+function besideOther(
+  { id, sig, signer }: NonNullable<StoredRow['beside']>,
+  event: RowEvent,
+): string | undefined {
+  const same = (value: Value, wanted: Bytes | null): boolean =>
+    value instanceof Uint8Array ? wanted !== null && equal(value, wanted) : value === wanted
+  if (!same(id, uuidBytes(event.id))) return 'event id'
+  if (!same(sig, event.sig === null ? null : fromBase64(event.sig, 'sig'))) return 'signature'
+  return same(signer, event.signer === null ? null : fromHex(event.signer, 'signer')) ? undefined : 'signer'
+}
 
 /** Enough of a digest to tell two apart in a line. */
 const short = (hex: string): string => `${hex.slice(0, 16)}…`

@@ -160,12 +160,12 @@ export async function verifyTrail(source: TrailSource, options: VerifyOptions): 
     }
     if (withRows) {
       for await (const batch of source.rows?.() ?? []) {
-        for (const { table, row } of batch) {
+        for (const { table, row, beside } of batch) {
           if (first) {
             rows++
             options.onRow?.(table, row)
           }
-          const last = into.addRow(table, row)
+          const last = into.addRow(table, row, beside)
           if (last) signatures.last(last)
         }
         await signatures.settle()

@@ -30,10 +30,34 @@ export function verdictJson(verdict: Verdict): object {
   }
 }
 
-export const findingsJson = (findings: Findings): { counts: object; findings: object[] } => ({
+export const findingsJson = (findings: Findings): FindingsJson => ({
+  concerns: { log: findings.ofLog, tenants: Object.fromEntries(findings.ofTenants) },
   counts: Object.fromEntries(findings.counts),
   findings: findings.kept.map(f => ({ ...f, means: kindOf(f.code).means })),
 })
+
+/** How many failures concern the log as a whole, and how many each tenant alone. */
+interface FindingsJson {
+  concerns: { log: number; tenants: Record<string, number> }
+  counts: object
+  findings: object[]
+}
+
+const tenantsShown = 20
+
+/**
+ * Whom the failures concern: one tenant can make its own writes fail (the server checks no signature), and must not take
+ * the others' verdict with it.
+ */
+function formatConcerns({ ofLog, ofTenants }: Findings): string[] {
+  const lines = [...ofTenants]
+    .slice(0, tenantsShown)
+    .map(([tenant, n]) => `            tenant ${printable(tenant)}: ${n} failure${n === 1 ? '' : 's'}`)
+  if (ofTenants.size > tenantsShown)
+    lines.push(`            and ${ofTenants.size - tenantsShown} further tenants`)
+  if (ofLog > 0) return ['', `concerns    the log as a whole: ${ofLog} of the failures`, ...lines]
+  return ['', 'concerns    these tenants alone; nothing that fails is of another:', ...lines]
+}
 
 /** Findings and the last line, for people. */
 export function formatFindings(findings: Findings): string[] {
@@ -49,6 +73,7 @@ export function formatFindings(findings: Findings): string[] {
   if (total > findings.kept.length)
     lines.push('', `${total - findings.kept.length} further findings are not shown`)
   const failed = findings.count('fail')
+  if (failed > 0) lines.push(...formatConcerns(findings))
   lines.push(
     '',
     failed === 0 ? 'verdict: holds' : `verdict: does not hold, ${failed} finding${failed === 1 ? '' : 's'}`,
