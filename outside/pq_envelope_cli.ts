@@ -6,6 +6,7 @@
 import { type Command, command, Option, print, runMain, say, wholeNumber } from '../lib/cli.ts'
 import type { ClientFlags, FindFlags, KmsFlags, SealFlags, TenantKeyFlags } from '../lib/client/actions.ts'
 import type { ExportFlags, ImportFlags } from '../lib/client/bulk_actions.ts'
+import type { RecoverFlags } from '../lib/client/recover_action.ts'
 import type { RotateFlags } from '../lib/client/rotate_action.ts'
 import type { ShredFlags } from '../lib/client/shred_action.ts'
 import type { VerifyFlags } from '../lib/client/verified.ts'
@@ -224,6 +225,17 @@ passphraseOption(trustOptions(main.command('keygen').description("make a tenant'
   .requiredOption('--out <file>', 'private key file; the .pub and the recovery copy lie beside it')
   .action(async (flags: { tenant: string; out: string; trust: string }) =>
     print(await (await load()).keygen(flags)),
+  )
+
+passphraseOption(
+  clientOptions(
+    main.command('recover').description('open a sealed recovery copy of a key').argument('<copy>'),
+  ),
+)
+  .option('--check', 'a drill: open with the copy what it is for, and write nothing')
+  .option('--out <file>', 'write the private key file again')
+  .action(async (copy: string, flags: RecoverFlags) =>
+    print(await (await import('../lib/client/recover_action.ts')).recover(copy, flags, say)),
   )
 
 kemOption(

@@ -48,10 +48,10 @@ export async function withClient<T>(
   flags: ClientFlags,
   warn: Warn,
   use: (open: ReturnType<typeof openClientFiles>) => Promise<T>,
-  kmsVersion?: ClientFiles['kmsVersion'],
+  more: Pick<ClientFiles, 'kmsVersion' | 'kemSeeds'> = {},
 ): Promise<T> {
   const opened = openClientFiles({
-    ...(kmsVersion === undefined ? {} : { kmsVersion }),
+    ...more,
     defaultsFile: flags.defaultsFile ?? join(flags.clientsDir, `${flags.account}.cnf`),
     trustDir: flags.trust,
     caSha256: flags.caSha256,

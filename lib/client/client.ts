@@ -1,6 +1,7 @@
 /** The client library: seals, signs, writes, keeps the receipt; reads, checks, opens. Over any table definition. */
-import { type Bytes, newUuid, random } from '../core/bytes.ts'
+import { type Bytes, equal, newUuid, random } from '../core/bytes.ts'
 import { wipe } from '../core/envelope/aead.ts'
+import { kemFingerprint, kemPublicKey } from '../core/envelope/kem.ts'
 import { blindPurpose, recordPurpose } from '../core/envelope/key_name.ts'
 import { checkPlain, type Plain } from '../core/envelope/plain.ts'
 import { sealRow } from '../core/envelope/row.ts'
@@ -16,7 +17,7 @@ import { type TenantKms, tenantKms } from './kms.ts'
 import { batchLimit, type Write } from './pending.ts'
 import { type Found, type Known, openReader, type Reader, sizeOf } from './reader.ts'
 import { openReceipts, type Receipts } from './receipts.ts'
-import { type RotationParts, type RotationRequest, runRotation } from './rotate.ts'
+import { activeKeys, type RotationParts, type RotationRequest, runRotation } from './rotate.ts'
 import { openSession, type Session } from './session.ts'
 import { runShred, type ShredRequest } from './shred.ts'
 import { openWriter, type Writer, type Written } from './writer.ts'
@@ -76,6 +77,8 @@ export interface Client {
   rotate(request: RotationRequest, make: Bytes | undefined): Promise<void>
   /** Renews every key and destroys the old versions at the KMS (docs/keys.md). @param make the issuer's seed */
   shredEpoch(request: ShredRequest, make: Bytes | undefined): ReturnType<typeof runShred>
+  /** Opens every active data key that this client's ML-KEM keys are for, past the cache. @throws as read */
+  checkKeys(): Promise<{ opened: number; others: number }>
   /** Writes whose receipt never came. */
   pending(): Write[]
   /** Calls of many writes whose receipts never came. */
@@ -245,6 +248,24 @@ class TenantClient implements Client {
 
   shredEpoch(request: ShredRequest, make: Bytes | undefined): ReturnType<typeof runShred> {
     return runShred(this.#rotationParts(make), request)
+  }
+
+  async checkKeys(): Promise<{ opened: number; others: number }> {
+    const { kemSeed, earlierKemSeeds = [] } = this.#options
+    const own = [...(kemSeed ? [kemSeed] : []), ...earlierKemSeeds].map(seed =>
+      kemFingerprint(kemPublicKey(seed)),
+    )
+    let [opened, others] = [0, 0]
+    for (const { record } of await activeKeys(this.#rotationParts(undefined))) {
+      const { kemFingerprint: wanted } = record
+      if (wanted === null || !own.some(known => equal(known, wanted))) {
+        others += 1
+        continue
+      }
+      wipe(await this.#keys.openRecord(record))
+      opened += 1
+    }
+    return { opened, others }
   }
 
   #rotationParts(make: Bytes | undefined): RotationParts {

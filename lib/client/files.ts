@@ -27,6 +27,8 @@ export interface ClientFiles {
   readonly kmsKey?: string | undefined
   /** Private ML-KEM key file, or the present one and then earlier ones. */
   readonly kemFile?: string | readonly string[] | undefined
+  /** Private ML-KEM keys in memory, in place of files. */
+  readonly kemSeeds?: readonly Bytes[]
   /** UUID or label; must be the certificate's. */
   readonly tenant?: string | undefined
   readonly kms?: KmsOptions
@@ -47,9 +49,8 @@ export function openClientFiles(files: ClientFiles): { client: Client; trust: Tr
       `the certificate of ${identity.account} belongs to tenant ${identity.tenant.label}, not to ${files.tenant}`,
       { hint: 'name the option file of an account of that tenant with --defaults-file' },
     )
-  const [kemSeed, ...earlierKemSeeds] = [files.kemFile ?? []]
-    .flat()
-    .map(path => readKemSeed(path, identity.tenant))
+  const [kemSeed, ...earlierKemSeeds] =
+    files.kemSeeds ?? [files.kemFile ?? []].flat().map(path => readKemSeed(path, identity.tenant))
   const client = openClient({
     mysql: { defaultsFile: files.defaultsFile },
     trust,

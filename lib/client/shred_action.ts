@@ -167,5 +167,7 @@ export async function shredEpoch(
       release()
     }
   }
-  await withClient(flags, warn, use, key => (key === under?.key ? under.version : undefined))
+  await withClient(flags, warn, use, {
+    kmsVersion: key => (key === under?.key ? under.version : undefined),
+  })
 }
