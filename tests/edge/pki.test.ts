@@ -348,6 +348,18 @@ test('a tenant that is retired takes its accounts along', async () => {
   expect((await change(dir, draft => retireTenant(draft, 'tenant-a'))).changes).toEqual([])
 })
 
+test('roots of an HSM that lie in the folder come with the trust folder at its next change', async () => {
+  const dir = await fresh()
+  expect(trustOf(dir).hsmRoots).toBeUndefined()
+  const pem = readFileSync(join(dir, 'ca.pem'), 'utf8') // any certificate will do
+  writeFileSync(join(dir, 'hsm-roots.pem'), pem)
+  await change(dir, draft => renewAccount(draft, 'app_user'))
+  expect(trustOf(dir).hsmRoots?.length).toBe(1)
+  expect(readFileSync(join(dir, 'trust/hsm-roots.pem'), 'utf8')).toBe(pem)
+  writeFileSync(join(dir, 'hsm-roots.pem'), `Root of the maker\n${pem}`)
+  expect((await refusal(change(dir, draft => renewAccount(draft, 'app_user')))).code).toBe('BAD_FORMAT')
+})
+
 test('probes live a day, and fresh ones are bound in the archive', async () => {
   const dir = await fresh()
   const tomorrow = Date.now() + 25 * 3600_000
