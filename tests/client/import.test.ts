@@ -139,6 +139,32 @@ describe('an import', () => {
     expect(await people('good1')).toEqual([])
   })
 
+  test('whose disk is full in the middle says so, keeps and counts what is written, and goes on when there is room', async () => {
+    const long = (line: string) => line.replace('Person', 'P'.repeat(1000))
+    const [head, ...lines] = csv('full', 1500).split('\n')
+    const file = join(world.dir, 'full.csv')
+    writeFileSync(file, [head, ...lines.map((line, i) => (i < 1000 ? line : long(line)))].join('\n'))
+    // the first two batches' files stay below the limit, the third's do not
+    const limited = Bun.spawn(
+      ['sh', '-c', 'ulimit -f 1600 && exec "$@"', 'sh', process.execPath, entry, 'import', 'full.csv'],
+      {
+        cwd: world.dir,
+        env: { PATH: process.env.PATH ?? '', ...a.env },
+        stdin: 'ignore',
+        stdout: 'pipe',
+        stderr: 'pipe',
+      },
+    )
+    const [stderr, code] = await Promise.all([new Response(limited.stderr).text(), limited.exited])
+    expect(stderr).toContain('larger than the file-size limit')
+    expect(stderr).toContain('"written":1000')
+    expect(code).toBe(3)
+    expect((await people('full')).length).toBe(1000)
+    const done = await run(['import', 'full.csv'])
+    expect({ code: done.code, ...JSON.parse(done.stdout) }).toMatchObject({ code: 0, written: 1500 })
+    expect(new Set(await people('full')).size).toBe(1500)
+  })
+
   test('waits at a closed gate and goes on when it opens; its patience has an end', async () => {
     await world.db.root.run('UPDATE securedb.gate_limits SET anchor_seconds = 0')
     try {
