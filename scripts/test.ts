@@ -132,7 +132,9 @@ const sum = (a: Ran, b: Ran): Ran => ({
 const none: Ran = { counts: nothing, exitCode: 0 }
 
 /** They take longest: begun last, one of them alone would keep everybody waiting. */
-const slowest = ['anchor', 'lifecycle', 'firewall'].map(name => join(hostFolder, `${name}.test.ts`))
+const slowest = ['anchor', 'lifecycle', 'openscap', 'firewall'].map(name =>
+  join(hostFolder, `${name}.test.ts`),
+)
 
 /**
  * A folder of tests that boot hosts, a file a core and one more at a time: much of it is waiting, and each run has a

@@ -143,10 +143,11 @@ function removeOthers(folder: string, recipe: Recipe): void {
  * The folder of a recipe's tree, `…/tree`, built where it is missing, stale or of another recipe (under a minute).
  * Beside it is room for what is made from it.
  */
-export function baseFolder(recipe: Recipe): Promise<string> {
+export async function baseFolder(recipe: Recipe): Promise<string> {
   const bases = join(hostsFolder(), 'bases')
+  const folder = join(bases, keyOf(recipe))
+  if (isGood(folder)) return folder // it need not wait for a tree of another suite
   return inCache(bases, 'builds a tree for test hosts', async () => {
-    const folder = join(bases, keyOf(recipe))
     if (isGood(folder)) return folder
     const [mirror] = await debianMirrors()
     if (mirror === undefined) throw new Error('apt knows no Debian mirror')
