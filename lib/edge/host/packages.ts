@@ -124,7 +124,10 @@ function complaints({ exitCode, stdout, stderr }: Ended): string {
  */
 async function aptInstall(names: string[], local: boolean): Promise<void> {
   const asRoot = local ? ['-o', 'APT::Sandbox::User=root'] : []
-  const install = [...apt, ...asRoot, 'install', '--no-install-recommends']
+  // What a run left that was killed in the middle: apt refuses all work before dpkg has gone on. Where dpkg cannot, a
+  // package may wait for one that was not unpacked yet: that is for apt, which is asked for it next.
+  await ask('env', ...apt.slice(0, 3), 'dpkg', '--force-confold', '--configure', '-a')
+  const install = [...apt, ...asRoot, 'install', '--fix-broken', '--no-install-recommends']
   const cached = await ask('env', ...install, '--no-download', ...names) // fails before it unpacks anything
   if (cached.exitCode === 0) return
   const updated = await ask('env', ...apt, 'update')
