@@ -134,6 +134,20 @@ describe.skipIf(noSofthsm !== undefined)(`a token${noSofthsm === undefined ? '' 
   })
 
   describe('the module', () => {
+    test('is ended with its process where it does not answer in time', async () => {
+      const faults = join(token.dir, 'hangs.json')
+      writeFileSync(faults, JSON.stringify({ kind: 'hangs', times: 1 }))
+      const bent = join(import.meta.dir, '../support/pkcs11_bent.ts')
+      const kms = await open(token.uri('good'), {
+        pkcs11Program: [process.execPath, bent, faults],
+        limits: { attemptMs: 4_000, attempts: 1 },
+      })
+      expect((await refusal(kms.encrypt(token.uri('good'), secret, aad))).code).toBe('UNREACHABLE')
+      const left = () =>
+        readdirSync('/proc').filter(pid => /^\d+$/.test(pid) && commandOf(pid).includes(faults))
+      while (left().length > 0) await Bun.sleep(20)
+    })
+
     test('ends with its client, also with one that is killed', async () => {
       const lib = join(import.meta.dir, '../../lib/edge/kms.ts')
       const script = `import { openKms } from ${JSON.stringify(lib)}
@@ -290,6 +304,16 @@ describe('rights of a key', () => {
     expect(() => served({}).encrypt(secret, aad)).toThrow('C_Decrypt: 0x68')
   })
 })
+
+/** Empty where it has ended. */
+const commandOf = (pid: string): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch (thrown) {
+    if (!['ENOENT', 'ESRCH'].includes(String((thrown as NodeJS.ErrnoException).code))) throw thrown
+    return ''
+  }
+}
 
 /** False too where it has ended and nobody has asked how. */
 const isRunning = (pid: string): boolean => {
