@@ -1,21 +1,13 @@
 /** An installer that dies in the middle of a step, whichever it is, and the power with it: the next run finishes. */
 import { expect, setDefaultTimeout, test } from 'bun:test'
 import type { Layers } from '../support/host_base_installed.ts'
-import {
-  archive,
-  bring,
-  database,
-  oneclick,
-  type Workstation,
-  whenActive,
-  workstation,
-} from '../support/host_installation.ts'
+import { archive, bring, database, oneclick, whenActive, workstation } from '../support/host_installation.ts'
 import { repository, serve, useOnly } from '../support/host_repository.ts'
 import { bootHost, lan, type TestHost } from '../support/hosts.ts'
 
 setDefaultTimeout(3_600_000)
 
-/** Behind these it dies by default: in the restart of mysqld, in the schema, between binary and units. */
+/** Behind these it dies (killed.test.ts: in every step): in the restart of mysqld, in the schema, between binary and units. */
 const three = ['keyring', 'plugins', 'binary']
 
 /** Runs the installer until it says that a step is done, and kills it and all that it started in the next one. */
@@ -31,21 +23,10 @@ async function killBehind(host: TestHost, step: string): Promise<void> {
   expect(await run.exited).not.toBe(0)
 }
 
-/** Every step but the last, behind which there is nothing to die in. */
-async function allSteps(place: Workstation): Promise<string[]> {
-  const host = await bootHost({ ...database, base: 'installed' })
-  await whenActive(host, 'mysql')
-  await bring(host, place)
-  const plan = await host.must(oneclick, 'plan', '--json', '--pki-tar', archive)
-  await host.stop()
-  return (JSON.parse(plan) as { steps: { id: string }[] }).steps.map(({ id }) => id).slice(0, -1)
-}
-
 test('a run that is killed, and its host with it, is finished by the next one', async () => {
   const place = await workstation()
   let base: Layers | 'installed' = 'installed'
-  const steps = process.env.ZT_HOST_ALL ? await allSteps(place) : three
-  for (const step of steps) {
+  for (const step of three) {
     const dying: TestHost = await bootHost({ ...database, base })
     await whenActive(dying, 'mysql')
     if (base === 'installed') await bring(dying, place)
