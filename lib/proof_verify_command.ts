@@ -84,7 +84,12 @@ export async function judgeAndPrint(path: string, { gap, json, out, ...flags }: 
     ...checkNonce(flags.nonce),
   })
   const tool = `proof_suite ${version}`
-  const report = makeReport(verdict, { tool, commit, ...(signer === undefined ? {} : { signer }) })
+  const report = makeReport(verdict, {
+    tool,
+    commit,
+    pinned: flags.caSha256 !== undefined,
+    ...(signer === undefined ? {} : { signer }),
+  })
   const format = json ? 'json' : flags.format
   const text = formatReport(report, format, out === undefined ? paint : undefined)
   if (out === undefined) print(text.replace(/\n$/, ''))

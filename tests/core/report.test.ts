@@ -98,6 +98,19 @@ describe('the model', () => {
     expect(anchors.gaps).toEqual([])
   })
 
+  test('says whether the CA was pinned, or came from the folder alone', async () => {
+    const made = bundle()
+    const verdict = await verifyBundle(made.files, options(made.trail))
+    const pinned = makeReport(verdict, { ...maker, pinned: true })
+    for (const format of ['text', 'html', 'md'] as const) {
+      expect(formatReport(pinned, format)).toMatch(
+        /its\s+CA\s+is\s+the\s+one\s+that\s+the\s+auditor\s+pinned/,
+      )
+      expect(formatReport(sound, format)).toMatch(/pin\s+it\s+with\s+--ca-sha256/)
+    }
+    expect([pinned.trust.pinned, sound.trust.pinned]).toEqual([true, false])
+  })
+
   test('names gaps with the first event that was covered only after them', async () => {
     const late = bundle({
       before: trail => {

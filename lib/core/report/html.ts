@@ -4,7 +4,7 @@ import { attention, controlList, matrix, pill } from './html_controls.ts'
 import { html, Markup, type Value } from './html_markup.ts'
 import { style } from './html_style.ts'
 import type { Report } from './schema.ts'
-import { duration, gradeMeans, moment, tally, unmet, verdictWords } from './words.ts'
+import { duration, gradeMeans, moment, pinWords, tally, unmet, verdictWords } from './words.ts'
 
 const table = (
   caption: string,
@@ -80,7 +80,7 @@ function overview(report: Report): Markup {
       `${trail.events} events, ${trail.rows} rows, ${trail.anchors} anchors, ${trail.signaturesChecked} signatures of clients checked`,
     ],
     ['Judged', `${moment(judged.at)}, by ${judged.tool} (${judged.commit})`],
-    ['Trust folder', `number ${trust.serial}, of ${moment(trust.time)}`],
+    ['Trust folder', html`number ${trust.serial}, of ${moment(trust.time)}<br>${pinWords(report)}`],
   ]
   return section(
     'overview',

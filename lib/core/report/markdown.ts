@@ -7,6 +7,7 @@ import {
   layerTitles,
   line,
   moment,
+  pinWords,
   sentence,
   tally,
   unmet,
@@ -61,7 +62,10 @@ export function formatMarkdown(report: Report): string {
         ['manifest', code(bundle.digest)],
         ...(bundle.signer === null ? [] : [['signed by', md(bundle.signer)]]),
         ['judged', `${moment(report.judged.at)} by ${md(report.judged.tool)} (${md(report.judged.commit)})`],
-        ['trust folder', `number ${report.trust.serial}, of ${moment(report.trust.time)}`],
+        [
+          'trust folder',
+          `number ${report.trust.serial}, of ${moment(report.trust.time)}; ${pinWords(report)}`,
+        ],
         [
           'trail',
           `${trail.events} events, ${trail.rows} rows, ${trail.anchors} anchors, ${trail.signaturesChecked} signatures checked`,

@@ -18,6 +18,8 @@ export interface ReportMaker {
   commit: string
   /** Name of the countersigner that was asked for and verified. */
   signer?: string
+  /** Whether the CA was named by its digest. */
+  pinned?: boolean
 }
 
 /** An observation may be 1 MiB; the bundle holds it whole. */
@@ -46,7 +48,7 @@ export function makeReport(verdict: BundleVerdict, maker: ReportMaker): Report {
       files: manifest.files.length + 2,
       signer: maker.signer ?? null,
     },
-    trust: { serial: trust.serial, time: trust.time },
+    trust: { serial: trust.serial, time: trust.time, pinned: maker.pinned === true },
     counts: {
       pass: count('pass'),
       fail: count('fail'),

@@ -100,7 +100,13 @@ export const reportSchema = z.strictObject({
     files: count,
     signer: z.string().nullable().describe('who countersigned it, where that was asked for and verified'),
   }),
-  trust: z.strictObject({ serial: count, time }),
+  trust: z.strictObject({
+    serial: count,
+    time,
+    pinned: z
+      .boolean()
+      .describe('whether the auditor named the CA by its digest, had by another way than the folder'),
+  }),
   counts: z.strictObject({ pass: count, fail: count, error: count, notApplicable: count }),
   controls: z.array(control),
   observations: z.array(observation),

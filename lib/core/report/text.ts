@@ -1,6 +1,6 @@
 /** The report for a terminal: 80 columns, what failed last, with a hint. */
 import type { Report, ReportControl, ReportVerdict } from './schema.ts'
-import { line, sentence, tally, unmet, verdictWords } from './words.ts'
+import { line, pinWords, sentence, tally, unmet, verdictWords } from './words.ts'
 
 export type Paint = (colour: 'red' | 'green' | 'yellow' | 'bold', text: string) => string
 
@@ -86,6 +86,7 @@ export function formatText(report: Report, paint: Paint = plain): string {
       'trail',
       `${trail.events} events, ${trail.rows} rows, ${trail.anchors} anchors, ${trail.signaturesChecked} signatures checked`,
     ),
+    ...labelled('trust', `folder number ${report.trust.serial}; ${pinWords(report)}`),
     '',
     ...matrix(controls, paint),
     '',

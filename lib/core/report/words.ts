@@ -67,3 +67,9 @@ export function duration(seconds: number): string {
 
 /** To the second, in words that no time zone changes. */
 export const moment = (iso: string): string => iso.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC')
+
+/** What the trust folder is worth: whoever could replace it could replace the CA in it. */
+export const pinWords = ({ trust }: Report): string =>
+  trust.pinned
+    ? 'its CA is the one that the auditor pinned'
+    : 'its CA was taken from the folder itself: pin it with --ca-sha256'
