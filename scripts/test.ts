@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
  * The one test command: compiler, linter, binaries, then bun test with the arguments given. `--host`: binaries and the
- * tests that boot hosts, `--all` more of them; `--with-host`: everything, as CI runs it.
+ * tests that boot hosts, `--all` more of them; `--vm`: those that boot a virtual machine; `--with-host`: everything, as CI
+ * runs it.
  * The last line is `N passed, N failed`, with `, N skipped` where there are any; exit 1 on a failure or where nothing ran.
  * Where hosts were wanted and cannot be booted, `hostless: ` stands before it, and the reason is the line above.
  */
@@ -111,9 +112,9 @@ async function runTests(args: string[], env: Record<string, string> = {}, quiet 
   }
 }
 
-/** Why this machine cannot boot hosts; undefined where it can. */
-async function whyHostless(): Promise<string | undefined> {
-  const script = join(root, 'tests/support/host_supported.ts')
+/** Why this machine cannot boot hosts, or what else a file of tests/support knows of; undefined where it can. */
+async function whyHostless(asked = 'host_supported.ts'): Promise<string | undefined> {
+  const script = join(root, 'tests/support', asked)
   const child = Bun.spawn([process.execPath, script], { cwd: root, stdout: 'pipe', stderr: 'inherit' })
   const [said, exitCode] = await Promise.all([new Response(child.stdout).text(), child.exited])
   if (exitCode === 0) return undefined
@@ -184,8 +185,21 @@ async function testHosts(args: string[]): Promise<number> {
   return close(tests.counts, checks, tests.exitCode)
 }
 
+/** `bun run test:vm`: what only a machine with a kernel of its own shows. Exit 3 where none can be booted. */
+async function testMachines(args: string[]): Promise<number> {
+  const why = await whyHostless('vm_machine.ts')
+  if (why !== undefined) {
+    console.log(`\nno machine was booted: ${why}\nmachineless: 0 passed, 0 failed`)
+    return 3
+  }
+  const checks = [await buildBinaries()]
+  const tests = await runTests([alsoHosts, ...(args.length > 0 ? args : ['tests/vm'])])
+  return close(tests.counts, checks, tests.exitCode)
+}
+
 async function main(args: string[]): Promise<number> {
   if (args[0] === '--host') return testHosts(args.slice(1))
+  if (args[0] === '--vm') return testMachines(args.slice(1))
   const withHost = args[0] === '--with-host'
   const checks = [
     await check('tsc', ['--noEmit']),
