@@ -132,6 +132,13 @@ const sum = (a: Ran, b: Ran): Ran => ({
 
 const none: Ran = { counts: nothing, exitCode: 0 }
 
+/** All tests in two halves side by side, as most of them wait for a server: the first is shown as it goes, then the other. */
+async function runShards(): Promise<Ran> {
+  if (availableParallelism() === 1) return runTests([])
+  const [shown, kept] = [runTests(['--shard=1/2']), runTests(['--shard=2/2'], {}, true)]
+  return sum(await shown, await kept)
+}
+
 /** They take longest: begun last, one of them alone would keep everybody waiting. */
 const slowest = ['anchor', 'lifecycle', 'openscap', 'firewall'].map(name =>
   join(hostFolder, `${name}.test.ts`),
@@ -207,7 +214,7 @@ async function main(args: string[]): Promise<number> {
     await buildBinaries(),
   ]
   const filters = withHost ? args.slice(1) : args
-  const tests = await runTests(filters)
+  const tests = await (filters.length > 0 ? runTests(filters) : runShards())
   if (!withHost || filters.length > 0) return close(tests.counts, checks, tests.exitCode)
   const hostless = await whyHostless()
   const all = hostless === undefined ? sum(tests, await runHostTests(hostFolder)) : tests
