@@ -94,7 +94,7 @@ function addProve(cmd: Command): void {
     )
     .action(async (file: string, options: Options) => {
       const { checkProofFile, readPayloads } = await import('./edge/prove.ts')
-      const { printable } = await import('./core/audit/verdict_text.ts')
+      const { printable } = await import('./core/printable.ts')
       const payloads = await readPayloads(options.payload, options.receipt)
       const { event, index, checkpoint, anchor, signedBy } = await checkProofFile(file, payloads, options)
       const at = new Date(checkpoint.timestamp * 1000).toISOString()
@@ -217,7 +217,7 @@ function addSchema(cmd: Command): void {
     .action(async (a: string, b: string, options: Options) => {
       const { fingerprintOf, readSnapshot } = await import('./edge/schema_snapshots.ts')
       const { formatSchemaDiff, schemaDiff } = await import('./core/audit/schema_diff.ts')
-      const { printable } = await import('./core/audit/verdict_text.ts')
+      const { printable } = await import('./core/printable.ts')
       const [before, after] = [await readSnapshot(a, options), await readSnapshot(b, options)]
       const changes = schemaDiff(before, after)
       if (options.json)

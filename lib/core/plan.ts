@@ -8,6 +8,8 @@ export interface Change {
   before: string | null
   /** null: it goes. */
   after: string | null
+  /** The lines of a file that come and go, as a unified diff; only of files that everybody may read. */
+  diff?: string[]
 }
 
 export interface Step {
@@ -48,7 +50,10 @@ export function formatChange({ item, before, after }: Change): string {
 export function formatPlan(plan: Plan): string[] {
   const lines = pendingSteps(plan).flatMap(step => [
     `${step.id}: ${step.description}`,
-    ...step.changes.map(change => `  ${formatChange(change)}`),
+    ...step.changes.flatMap(change => [
+      `  ${formatChange(change)}`,
+      ...(change.diff ?? []).map(line => `      ${line}`.trimEnd()),
+    ]),
   ])
   if (plan.restart.length > 0)
     lines.push(

@@ -1,9 +1,12 @@
 /** Files of the host with an owner and a mode: what is there, what should be, and putting it there whole. */
+import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { structuredPatch } from 'diff'
 import { ZtError } from '../core/errors.ts'
 import type { Change } from '../core/plan.ts'
+import { printable } from '../core/printable.ts'
 import { removeFile } from './file_error.ts'
 import { fileError, readRegularFile, writeFileAtomic } from './files.ts'
 
@@ -61,8 +64,34 @@ export const describeOwned = (file: { mode: number; owner: string; sha256: strin
 export function fileChange(file: OwnedFile): Change[] {
   const before = describeFile(file.path)
   const after = line(file.mode, file, sha256Hex(file.bytes))
-  return before === after ? [] : [{ item: file.path, before, after }]
+  if (before === after) return []
+  const diff = openDiff(file, before !== null)
+  return [{ item: file.path, before, after, ...(diff.length === 0 ? {} : { diff }) }]
 }
+
+const everybodyReads = (mode: number): boolean => (mode & 0o004) !== 0
+
+/** What comes and goes, line by line; nothing of a file that may hold a secret, now or then, and nothing of what is no text. */
+function openDiff({ path, mode, bytes }: OwnedFile, there: boolean): string[] {
+  if (!everybodyReads(mode) || (there && !everybodyReads(lstatSync(path).mode))) return []
+  const [old, wanted] = [there ? textOf(readFileSync(path)) : '', textOf(bytes)]
+  return old === null || wanted === null ? [] : unifiedDiff(old, wanted)
+}
+
+const maxDiffBytes = 64 << 10
+
+/** null for what is no UTF-8, or too long to be read by a person. */
+function textOf(bytes: Uint8Array | string): string | null {
+  if (bytes.length > maxDiffBytes) return null
+  if (typeof bytes === 'string') return bytes
+  return isUtf8(bytes) ? new TextDecoder().decode(bytes) : null
+}
+
+const unifiedDiff = (old: string, wanted: string): string[] =>
+  structuredPatch('', '', old, wanted, '', '', { context: 2 }).hunks.flatMap(hunk => [
+    `@@ -${hunk.oldStart},${hunk.oldLines} +${hunk.newStart},${hunk.newLines} @@`,
+    ...hunk.lines.map(text => printable(text.replaceAll('\t', '  '))),
+  ])
 
 export function dirChange(dir: OwnedDir): Change[] {
   const before = describeDir(dir.path)

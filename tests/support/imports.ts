@@ -25,6 +25,7 @@ const wrappers: Record<string, RegExp> = {
   commander: /^lib\/cli\.ts$/,
   'cli-progress': /^lib\/progress\.ts$/,
   'csv-parse': /^lib\/client\/import_records\.ts$/,
+  diff: /^lib\/edge\/owned_files\.ts$/,
   'cli-table3': /^lib\/[a-z_]+\.ts$/,
 }
 

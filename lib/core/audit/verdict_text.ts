@@ -1,13 +1,7 @@
 /** A verdict for people and for programs. */
+import { printable } from '../printable.ts'
 import { type Findings, findingCodes, kindOf } from './findings.ts'
 import type { Verdict } from './trail_verdict.ts'
-
-/** Control characters of a hostile trail must not reach a terminal. */
-export const printable = (text: string): string =>
-  text.replace(
-    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
-    c => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
-  )
 
 /** Every finding, as a table for people: docs/findings.md. */
 export const findingsMarkdown = (): string =>

@@ -1,6 +1,7 @@
 /** What every report says in the same words. */
-import { printable } from '../audit/verdict_text.ts'
+
 import type { Grade, Layer } from '../controls/control.ts'
+import { printable } from '../printable.ts'
 import type { Report, ReportControl } from './schema.ts'
 
 export const layerTitles: Record<Layer, string> = {
