@@ -236,6 +236,16 @@ describe('the text', () => {
     expect(lines.slice(last).some(line => line.startsWith('     hint: '))).toBe(true)
   })
 
+  test('tells the controls that nobody looked at together, where one reason is theirs', async () => {
+    const text = formatReport(sound, 'text')
+    const reason = 'no evidence from Google was given'
+    const absent = sound.controls.filter(control => control.reason.includes(reason))
+    expect(absent.length).toBeGreaterThan(10)
+    expect(text.replace(/\s+/g, ' ').split(reason).length).toBe(2)
+    const told = text.slice(text.indexOf('\nn/a google.'))
+    for (const { id } of absent) expect(told).toContain(id)
+  })
+
   test('paints where it is told to', () => {
     const text = formatReport(attacked, 'text', (colour, word) => `<${colour}>${word}</>`)
     expect(text).toContain('<red>FAIL   </>')

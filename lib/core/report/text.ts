@@ -49,6 +49,24 @@ function explained(control: ReportControl, paint: Paint): string[] {
   ]
 }
 
+/** Controls that nobody looked at: those with one reason in common are told together. */
+function absentees(controls: readonly ReportControl[], paint: Paint): string[] {
+  const groups = Map.groupBy(controls, ({ reason, hint }) => JSON.stringify([reason, hint]))
+  return [...groups.values()].flatMap(group => {
+    const [first, ...others] = group
+    if (first === undefined || others.length === 0) return group.flatMap(control => explained(control, paint))
+    const verdict = verdictWords[first.verdict]
+    const [ids = '', ...more] = wrap(group.map(({ id }) => id).join(', '), verdict.length + 1)
+    return [
+      '',
+      `${paint(colours[first.verdict], verdict)} ${ids.trimStart()}`,
+      ...more,
+      ...wrap(line(first.reason), 5),
+      ...(first.hint === null ? [] : wrap(`hint: ${first.hint}`, 5)),
+    ]
+  })
+}
+
 function baselineTable({ baselines }: Report, paint: Paint): string[] {
   const widest = Math.max(...baselines.map(({ title }) => title.length))
   const columns = (title: string, numbers: (string | number)[]): string =>
@@ -91,7 +109,8 @@ export function formatText(report: Report, paint: Paint = plain): string {
     ...matrix(controls, paint),
     '',
     ...baselineTable(report, paint),
-    ...[...absent, ...tolerated].flatMap(control => explained(control, paint)),
+    ...absentees(absent, paint),
+    ...tolerated.flatMap(control => explained(control, paint)),
     ...worth.flatMap(({ severity, code, where, what }) => [
       '',
       `${severity} ${code}`,
