@@ -108,8 +108,8 @@ function mistakes(
     program: 'anchor_head',
     args: [...scene.anchorHead('--debug', '--socket', server.socket, '--key', key)[0].slice(1)],
   })
-  const judge = (program: string, ...args: string[]): Mistake => ({
-    code: 1,
+  const judge = (code: number, program: string, ...args: string[]): Mistake => ({
+    code,
     program,
     args: ['verify', '--debug', ...scene.evidence, ...args],
   })
@@ -155,10 +155,10 @@ function mistakes(
     },
     anchor(json),
     anchor(cut(anchorKey)),
-    judge('chain_verify', '--file', json),
-    judge('chain_verify', '--file', anchorKey),
-    judge('proof_suite', json),
-    judge('proof_suite', pki('pki_server.tar.gz')),
+    judge(3, 'chain_verify', '--file', json),
+    judge(3, 'chain_verify', '--file', anchorKey),
+    judge(1, 'proof_suite', json),
+    judge(1, 'proof_suite', pki('pki_server.tar.gz')),
     {
       code: 3,
       program: 'chain_verify',
