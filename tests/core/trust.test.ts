@@ -146,7 +146,9 @@ describe('even with the signature of the CA it refuses', () => {
       'VERIFY_FAILED',
     )
     expect(refused(edited('tenants.json', '"kems":[]', '"kems":["AAAA"]')).code).toBe('BAD_LENGTH')
-    expect(refused(edited('tenants.json', 'gcp-kms://', 'aws-kms://')).code).toBe('BAD_FORMAT')
+    // another provider's key is for a later release to open: the folder is read, the key is not
+    expect(refused(edited('tenants.json', 'gcp-kms://', 'Aws-kms://')).code).toBe('BAD_FORMAT')
+    expect(refused(edited('tenants.json', 'gcp-kms://', 'gcp-kms:')).code).toBe('BAD_FORMAT')
     expect(refused(edited('log.json', '"origin":"ztmysql', '"origin":"qtmysql')).code).toBe('VERIFY_FAILED')
     expect(refused(edited('log.json', '"v":1', '"v":2')).code).toBe('NEWER_FORMAT')
     expect(refused(new Map(good).set('more.json', utf8('{}'))).message).toContain('no known use')
