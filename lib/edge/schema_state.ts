@@ -5,6 +5,7 @@ import type { SchemaObject } from '../core/audit/schema.ts'
 import type { Bytes } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
 import { type Privilege, privilegesOf } from '../core/grants.ts'
+import type { SqlObject } from '../core/sqlgen/objects.ts'
 import type { Row } from '../core/tables.ts'
 import { type Connection, MysqlError } from './mysql.ts'
 
@@ -30,9 +31,16 @@ function text(row: Row, name: string): string {
 const objectsOf = (rows: Row[]): SchemaObject[] =>
   rows.map(row => ({ kind: text(row, 'kind'), name: text(row, 'name'), definition: text(row, 'definition') }))
 
+/** The procedure that prints the schema for everybody's fingerprint. */
+export function snapshotProcedure(): SqlObject {
+  const found = handwritten.find(o => o.name === 'schema_snapshot')
+  if (found === undefined) throw new ZtError('INTERNAL', 'schema_snapshot: this release has none')
+  return found
+}
+
 /** The query inside schema_snapshot, for root to ask by itself. */
 function snapshotQuery(): string {
-  const source = handwritten.find(o => o.name === 'schema_snapshot')?.sql ?? ''
+  const source = snapshotProcedure().sql
   const from = source.indexOf('  WITH privileges')
   const to = source.lastIndexOf(';\n  COMMIT')
   if (from < 0 || to < 0) throw new ZtError('INTERNAL', 'schema_snapshot: its query was not found')

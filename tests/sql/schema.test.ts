@@ -8,6 +8,7 @@ import { type Connection, openMysql } from '../../lib/edge/mysql.ts'
 import { applySchema, planSchema, schemaSnapshot } from '../../lib/edge/schema.ts'
 import { definitions, golden } from '../../sql/index.ts'
 import { freshServer, type Mysqld } from '../support/mysql.ts'
+import { refused } from '../support/refused.ts'
 
 setDefaultTimeout(120_000)
 
@@ -175,6 +176,34 @@ describe('the schema', () => {
     expect(plan.findings.length).toBe(1)
     await expect(applySchema(root, { origin })).rejects.toMatchObject({ code: 'DRIFT' })
     await root.run(restore)
+    expect(await fingerprint()).toBe(golden.fingerprint)
+  })
+
+  test('has no fingerprint while it is changed, so that no anchor signs one of no release', async () => {
+    await root.run('DROP TRIGGER users_created')
+    await root.run("CREATE USER 'an'@'localhost' IDENTIFIED WITH auth_socket")
+    await root.run("GRANT EXECUTE ON PROCEDURE schema_snapshot TO 'an'@'localhost'")
+    const reader = await openMysql({ socket: server.socket, user: 'root', database: 'securedb' })
+    await reader.run('LOCK TABLES users READ') // root's sessions are not ended: the apply waits for this one
+    const applied = applySchema(root, { origin })
+    const other = await openMysql({ socket: server.socket, user: 'root', database: 'securedb' })
+    const waits =
+      "SELECT 1 FROM performance_schema.metadata_locks WHERE OBJECT_NAME = 'users' AND LOCK_STATUS = 'PENDING'"
+    while ((await other.query(waits)).length === 0) await Bun.sleep(10)
+    await refused(other.call('schema_snapshot'), '1305')
+    await reader.run('UNLOCK TABLES')
+    await applied
+    expect(await fingerprint()).toBe(golden.fingerprint)
+    const [granted] = await other.query("SELECT Proc_priv FROM mysql.procs_priv WHERE User = 'an'")
+    expect(granted).toEqual({ Proc_priv: 'Execute' })
+    await other.run("DROP USER 'an'@'localhost'")
+    for (const connection of [reader, other]) connection.destroy()
+  })
+
+  test('that was left without one by an apply that was killed is whole after the next', async () => {
+    await root.run('DROP PROCEDURE schema_snapshot')
+    expect(await items()).toEqual(['procedure schema_snapshot'])
+    await applySchema(root, { origin })
     expect(await fingerprint()).toBe(golden.fingerprint)
   })
 
