@@ -32,7 +32,14 @@ function table(head: string[], rows: string[][]): string {
 }
 
 const columns = ['control', 'grade', 'status', 'claim', 'enforced by']
-const cells = () => controls.map(c => [c.id, c.grade, c.status, c.claim, c.enforcedBy])
+const cells = () =>
+  controls.map(c => [
+    c.id,
+    c.grade,
+    c.triedOn === undefined ? c.status : `${c.status}; tried on ${c.triedOn}`,
+    c.claim,
+    c.enforcedBy,
+  ])
 
 export const controlsText = (): string =>
   table(

@@ -62,6 +62,8 @@ export interface Control {
   standard: string[]
   /** `enforced`: always; `available`: in force where it is switched on; `optional`: only reported. */
   status: 'enforced' | 'available' | 'optional'
+  /** What it was tried against, where that is not the real thing. */
+  triedOn?: string
   /** SQL object, setting, unit or code that makes it so. */
   enforcedBy: string
   expect: Expectation

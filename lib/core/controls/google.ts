@@ -6,6 +6,7 @@ const google = {
   grade: 'off-host',
   // a deployment elsewhere has no such evidence, which is not applicable and never a pass
   status: 'available',
+  triedOn: 'stand-ins for Google alone',
   expect: { kind: 'google' },
 } as const
 
