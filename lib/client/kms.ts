@@ -26,7 +26,7 @@ export function tenantKms(keys: readonly string[], open: (key: string) => Promis
     if (known !== undefined) return known
     const opened = open(key)
     connections.set(key, opened)
-    opened.catch(() => connections.delete(key))
+    opened.catch(() => connections.delete(key)) // the caller hears of it; the next one tries anew
     return opened
   }
   return {

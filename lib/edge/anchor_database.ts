@@ -3,7 +3,7 @@ import { type SchemaObject, schemaFingerprint } from '../core/audit/schema.ts'
 import { type Bytes, checkLength, toHex } from '../core/bytes.ts'
 import { ZtError } from '../core/errors.ts'
 import type { Row } from '../core/tables.ts'
-import type { Connection } from './mysql.ts'
+import { type Connection, MysqlError } from './mysql.ts'
 
 /** anchor_status(). Times as the database prints them, UTC. */
 export interface AnchorStatus {
@@ -115,9 +115,31 @@ export function anchorStatusOf(row: Row): AnchorStatus {
   }
 }
 
+/** An upgrade takes a procedure away and puts it back, then its grant: ER_SP_DOES_NOT_EXIST, ER_PROCACCESS_DENIED_ERROR. */
+const beingReplaced = new Set([1305, 1370])
+const patience = { tries: 20, milliseconds: 500 }
+
+/** Waits out an upgrade of a few seconds, or each one would leave the anchor's unit failed. @throws what `ask` does at last */
+async function onceThere<T>(ask: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await ask()
+    } catch (thrown) {
+      if (!(thrown instanceof MysqlError) || !beingReplaced.has(thrown.errno)) throw thrown
+      if (tries === patience.tries) throw replaced(thrown)
+      await Bun.sleep(patience.milliseconds)
+    }
+}
+
+const replaced = (cause: MysqlError): ZtError =>
+  new ZtError('MYSQL', cause.message, {
+    cause,
+    hint: 'an upgrade of the schema runs, or one was killed: vm_oneclick apply ends it',
+  })
+
 export function anchorDatabase(connection: Connection, database = 'securedb'): AnchorDatabase {
   const call = (procedure: string, params: Parameters<Connection['call']>[1] = []) =>
-    connection.call(`${database}.${procedure}`, params)
+    onceThere(() => connection.call(`${database}.${procedure}`, params))
   return {
     async sealDue() {
       await call('seal_due')
