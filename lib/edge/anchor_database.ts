@@ -132,9 +132,9 @@ async function onceThere<T>(ask: () => Promise<T>): Promise<T> {
 }
 
 const replaced = (cause: MysqlError): ZtError =>
-  new ZtError('MYSQL', cause.message, {
+  new ZtError(cause.code, cause.message, {
     cause,
-    hint: 'an upgrade of the schema runs, or one was killed: vm_oneclick apply ends it',
+    hint: 'an upgrade of the schema was killed, or a grant is missing: vm_oneclick apply puts both right',
   })
 
 export function anchorDatabase(connection: Connection, database = 'securedb'): AnchorDatabase {
